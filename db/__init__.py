@@ -1,0 +1,1 @@
+"""The database: every table, the only door to it, its migrations and the demo fleet."""
