@@ -1,0 +1,1 @@
+"""Fleetgraph: one GraphQL gateway over a fleet of AI agents."""

@@ -1,0 +1,1 @@
+"""The graph kit: what every domain's types, fields and errors are made with. It knows no domain."""
