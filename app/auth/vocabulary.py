@@ -151,9 +151,7 @@ _ADDITIONS: _Resources = (
     }),
     (_GOVERNANCE, "control", {
         "read": "See the emergency mode and its history.",
-    }),
-    (_GOVERNANCE, "emergency", {
-        "control": "Set the emergency mode: pause, drain or quarantine a project or the whole fleet.",
+        "emergency": "Set the emergency mode: pause, drain or quarantine a project or the whole fleet.",
     }),
     (_WORK, "tasks", {
         "read": "See tasks and their dependencies.",
@@ -257,7 +255,7 @@ _ADDITIONS: _Resources = (
         "execute": "Import a snapshot of the former system.",
     }),
 )  # fmt: skip
-"""The additions of RBAC-3 for the other tables; `emergency:control` is spelt as decision 28 has it."""
+"""The additions of RBAC-3 for the other tables."""
 
 
 def _flatten(resources: _Resources) -> tuple[Permission, ...]:

@@ -32,9 +32,9 @@ notifications {read, write, manage}
 """
 RBAC_3 = """
 projects {read, write, delete}; environments {read, write}; providers {read, write, delete};
-identities {read, write, scan}; deployments {read, write, approve, activate, rollback}; control {read};
-emergency {control}; tasks {read, write, delete, assign, transition}; messages {read, write}; runs {read, execute};
-tool-calls {read, execute}; execution-requests {read, write, execute}; reviews {read, write};
+identities {read, write, scan}; deployments {read, write, approve, activate, rollback};
+control {read, emergency}; tasks {read, write, delete, assign, transition}; messages {read, write};
+runs {read, execute}; tool-calls {read, execute}; execution-requests {read, write, execute}; reviews {read, write};
 workflows {read, write, execute}; budgets {read, write}; op-events {read, write}; change-records {read, export};
 alerts {read, write}; webhooks {read, write, delete}; telegraph {read, write}; meetings {read, write};
 voice {read, write}; people {read, write, invite}; captures {read, write, delete}; intelligence {read, write};
