@@ -10,6 +10,7 @@ A table reads as its domain does; what follows from a declaration is added here,
 """
 
 import enum
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, TypeAlias
@@ -69,6 +70,23 @@ CONSTRAINT_NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+ENTITY_NAMES = (
+    *("Tenant", "Project", "Environment", "Operator", "OrgMember", "Provider"),
+    *("AgentTemplate", "AgentVersion", "AgentInstance", "AgentIdentity"),
+    *("PolicyEnvelope", "ApprovalRecord", "Deployment", "Role", "RoleAssignment", "Permission"),
+    *("ChangeRecord", "OpEvent", "AuditLog"),
+    *("Task", "Message", "Run", "ToolCall", "ExecutionRequest", "TaskDependency", "Review"),
+    *("AgentPerformance", "AgentPattern", "AgentDocument"),
+    *("TelegraphThread", "TelegraphMessage", "Meeting", "VoiceArtifact"),
+    *("Workflow", "WorkflowRun"),
+    *("EvaluationSuite", "EvaluationRun", "EvaluationMetric", "CustomScoringFunction"),
+    *("NotificationEvent", "Notification", "NotificationPreference"),
+    *("FeatureFlag", "Experiment", "ExperimentAssignment", "ExperimentEvent", "Alert", "OperatorControl", "SavedView"),
+    *("WatchSubscription", "Webhook", "WebhookDelivery", "ThreadSubscription", "OrgAssignment", "Capture"),
+)
+"""The GraphQL type names of the 55 tables, a line a domain: what a polymorphic `*_entity` column may hold."""
 
 
 class EnumText(TypeDecorator[enum.StrEnum]):
@@ -201,6 +219,11 @@ def reference(table: str, doc: str, /, *, on_delete: str = "RESTRICT", constrain
     return mapped_column(Uuid(), doc=doc, info=info, **options)
 
 
+def entity(doc: str, **options: Any) -> Any:
+    """The type half of a reference to a row of any table: a GraphQL type name, checked (decision 13)."""
+    return mapped_column(PlainText, doc=doc, info={"one_of": ENTITY_NAMES}, **options)
+
+
 def index(*columns: str, unique: bool = False, where: Any = None) -> Index:
     """An index that filters by `columns` within a tenant and pages by id behind them.
 
@@ -216,7 +239,11 @@ def contains_index(name: str) -> Index:
 
 
 def _members(kind: EnumText) -> str:
-    return ", ".join(f"'{member.value}'" for member in kind.enumeration)
+    return _listed(member.value for member in kind.enumeration)
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
 
 
 def _checks(table: Table) -> list[CheckConstraint]:
@@ -227,6 +254,8 @@ def _checks(table: Table) -> list[CheckConstraint]:
         elif isinstance(one.type, ARRAY) and isinstance(one.type.item_type, EnumText):
             members = _members(one.type.item_type)
             checks.append(CheckConstraint(f"{one.name} <@ ARRAY[{members}]", name=one.name))
+        elif "one_of" in one.info:
+            checks.append(CheckConstraint(f"{one.name} IN ({_listed(one.info['one_of'])})", name=one.name))
         elif "range" in one.info:
             low, high = one.info["range"]
             checks.append(CheckConstraint(f"{one.name} BETWEEN {low} AND {high}", name=one.name))
@@ -236,7 +265,8 @@ def _checks(table: Table) -> list[CheckConstraint]:
 @event.listens_for(Table, "after_parent_attach")
 def _complete(table: Table, metadata: MetaData) -> None:
     """Add what follows from a table's columns: references with their indexes, and checks."""
-    indexed = {tuple(c.name for c in i.columns)[:2] for i in table.indexes}
+    paging = [i for i in table.indexes if not i.unique and i.dialect_options["postgresql"]["where"] is None]
+    indexed = {tuple(c.name for c in key.columns)[:2] for key in (*paging, table.primary_key)}
     for one in list(table.columns):
         target = one.info.get("references")
         if target is None:
