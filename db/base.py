@@ -63,19 +63,6 @@ json_object = Annotated[JsonObject, mapped_column(JSONB(none_as_null=True))]
 json_list = Annotated[JsonObjects, mapped_column(JSONB(none_as_null=True))]
 json_any = Annotated[Any, mapped_column(JSONB(none_as_null=True))]
 
-ENTITY_NAMES: tuple[str, ...] = tuple(
-    """
-    Tenant Project Environment Operator OrgMember Provider AgentTemplate AgentVersion AgentInstance AgentIdentity
-    PolicyEnvelope ApprovalRecord Deployment Role RoleAssignment Permission ChangeRecord OpEvent AuditLog Task
-    Message Run ToolCall ExecutionRequest TaskDependency Review AgentPerformance AgentPattern AgentDocument
-    TelegraphThread TelegraphMessage Meeting VoiceArtifact Workflow WorkflowRun EvaluationSuite EvaluationRun
-    EvaluationMetric CustomScoringFunction NotificationEvent Notification NotificationPreference FeatureFlag
-    Experiment ExperimentAssignment ExperimentEvent Alert OperatorControl SavedView WatchSubscription Webhook
-    WebhookDelivery ThreadSubscription OrgAssignment Capture
-    """.split()
-)
-"""The GraphQL types of the 55 tables in the order of the dictionary: what an `entity_name` column may hold."""
-
 CONSTRAINT_NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -237,14 +224,6 @@ def entity(doc: str, **options: Any) -> Any:
     return mapped_column(PlainText, doc=doc, info={"one_of": ENTITY_NAMES}, **options)
 
 
-def entity_name(doc: str, /, **options: Any) -> Any:
-    """The GraphQL type that a polymorphic reference points to (decision 13); the key is the column beside it.
-
-    A check holds it to ENTITY_NAMES.
-    """
-    return mapped_column(SortedText, doc=doc, info={"entity_name": True}, **options)
-
-
 def index(*columns: str, unique: bool = False, where: Any = None) -> Index:
     """An index that filters by `columns` within a tenant and pages by id behind them.
 
@@ -277,9 +256,6 @@ def _checks(table: Table) -> list[CheckConstraint]:
             checks.append(CheckConstraint(f"{one.name} <@ ARRAY[{members}]", name=one.name))
         elif "one_of" in one.info:
             checks.append(CheckConstraint(f"{one.name} IN ({_listed(one.info['one_of'])})", name=one.name))
-        elif "entity_name" in one.info:
-            names = ", ".join(f"'{name}'" for name in ENTITY_NAMES)
-            checks.append(CheckConstraint(f"{one.name} IN ({names})", name=one.name))
         elif "range" in one.info:
             low, high = one.info["range"]
             checks.append(CheckConstraint(f"{one.name} BETWEEN {low} AND {high}", name=one.name))
