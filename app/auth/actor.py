@@ -1,0 +1,139 @@
+"""The caller of an operation, as one frozen value: who, of which tenant, and what they may do.
+
+An actor is made by `app.auth.authenticate` from a token and one look at the database. Nothing else makes one, save
+tests and the jobs that act for the system.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Final, TypeAlias
+from uuid import UUID
+
+from app.auth.permissions import (
+    INSTANCE_OWN,
+    INSTANCE_PERMISSIONS,
+    INSTANCE_TYPES,
+    PLATFORM_PERMISSIONS,
+    READ_PERMISSION,
+)
+from app.auth.scope import NO_GRANTS, NOWHERE, TENANT_WIDE, Grants, Reach, Scope
+
+NO_TENANT: Final = UUID(int=0)
+"""The tenant of the platform's own actor: no tenant has this id, so under row-level security it sees no row."""
+
+ActorKey: TypeAlias = tuple["ActorKind", frozenset[str], frozenset[str]]
+"""(kind, permissions held tenant-wide, permissions held for a scope): see `Actor.key`."""
+
+
+class ActorKind(StrEnum):
+    """What kind of caller this is."""
+
+    OPERATOR = "operator"
+    """A person, with roles."""
+    INSTANCE = "instance"
+    """An agent, with the fixed permissions of agents and its own project (RBAC-11, decision 31)."""
+    PLATFORM = "platform"
+    """Whoever runs the platform: bootstrap, retention and jobs, across tenants, without reading them (decision 24)."""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """One authenticated caller."""
+
+    kind: ActorKind
+    tenant_id: UUID
+    """The only tenant this actor can see; `NO_TENANT` for the platform."""
+    tenant_slug: str
+    id: UUID
+    """The operator's or the instance's id; `NO_TENANT` for the platform."""
+    name: str
+    permissions: Grants
+    token_expires_at: datetime
+    """When the token stops being good (UTC). Sockets close then."""
+    project_id: UUID | None = None
+    """The instance's project; None for everybody else, and for an instance that has none."""
+    instance_state: str | None = None
+    """The instance's state as this request began; None for everybody else."""
+
+    def can(self, permission: str) -> bool:
+        """Whether the permission is held anywhere at all. Where: `scope`."""
+        return permission in self.permissions
+
+    def scope(self, permission: str) -> Reach:
+        """How far the permission goes: `TENANT_WIDE`, or a `Scope`, which is empty (false) if it is not held."""
+        return self.permissions.get(permission, NOWHERE)
+
+    def may_read(self, type_name: str) -> bool:
+        """Whether rows of this GraphQL type may be read at all (decisions 28, 30, 31).
+
+        Raises KeyError for what is not one of the 55 types.
+        """
+        permission = READ_PERMISSION[type_name]
+        return permission in self.permissions and (self.kind is not ActorKind.INSTANCE or type_name in INSTANCE_TYPES)
+
+    def read_scope(self, type_name: str) -> Reach:
+        """Which rows of this GraphQL type a list may show (decision 29). Empty (false) where `may_read` is false.
+
+        Raises KeyError for what is not one of the 55 types.
+        """
+        return self.scope(READ_PERMISSION[type_name]) if self.may_read(type_name) else NOWHERE
+
+    @cached_property
+    def key(self) -> ActorKey:
+        """What a compiled query may depend on: which permissions are held, and whether each is scoped.
+
+        The ids of a scope are no part of it (decision 29): they are parameters of the statement, so that a thousand
+        people with a project each share their plans.
+        """
+        wide = frozenset(name for name, reach in self.permissions.items() if reach is TENANT_WIDE)
+        return self.kind, wide, frozenset(self.permissions) - wide
+
+
+def instance_grants(instance_id: UUID, project_id: UUID | None) -> Grants:
+    """The fixed grants of an agent (decision 31): its project's work, and of what binds it only its own.
+
+    An agent without a project sees its own rows alone.
+    """
+    own = Scope(instances=frozenset({instance_id}))
+    work = own if project_id is None else Scope(projects=frozenset({project_id}))
+    return Grants({name: own if name in INSTANCE_OWN else work for name in INSTANCE_PERMISSIONS})
+
+
+def instance_actor(
+    *,
+    tenant_id: UUID,
+    tenant_slug: str,
+    instance_id: UUID,
+    name: str,
+    state: str,
+    project_id: UUID | None,
+    token_expires_at: datetime,
+) -> Actor:
+    """The actor of an agent. In QUARANTINED it has no permissions: `viewer` and the heartbeat need none
+    (decision 26)."""
+    return Actor(
+        kind=ActorKind.INSTANCE,
+        tenant_id=tenant_id,
+        tenant_slug=tenant_slug,
+        id=instance_id,
+        name=name,
+        permissions=NO_GRANTS if state == "QUARANTINED" else instance_grants(instance_id, project_id),
+        token_expires_at=token_expires_at,
+        project_id=project_id,
+        instance_state=state,
+    )
+
+
+def platform_actor(token_expires_at: datetime) -> Actor:
+    """The actor of the platform token (decision 24): no tenant, and the permissions that no tenant's role has."""
+    return Actor(
+        kind=ActorKind.PLATFORM,
+        tenant_id=NO_TENANT,
+        tenant_slug="",
+        id=NO_TENANT,
+        name="platform",
+        permissions=Grants.everywhere(PLATFORM_PERMISSIONS),
+        token_expires_at=token_expires_at,
+    )
