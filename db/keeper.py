@@ -79,7 +79,7 @@ def keep(users_file: str, server_lock: int, account: tuple[int, int, int | None]
             become(account[0], account[1], capability=account[2])
         _stop_with_parent()
 
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[server_lock], preexec_fn=prepare)  # noqa: S603, PLW1509
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[server_lock], preexec_fn=prepare)
     os.close(server_lock)
 
     def wait_for_the_last() -> None:
@@ -88,20 +88,23 @@ def keep(users_file: str, server_lock: int, account: tuple[int, int, int | None]
         # The lock stays until this process ends: who comes meanwhile waits, and then starts a server of its own.
         child.send_signal(signal.SIGINT)
 
+    # Whoever ends the keeper by name means the server; it closes in good order, and its end is ours.
+    signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGINT))
     threading.Thread(target=wait_for_the_last, daemon=True).start()
     return child.wait()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``run UID GID CAPABILITY -- command`` or ``keep USERS_FILE LOCK_FD UID GID CAPABILITY -- command``; "-" is none."""
+    """Takes ``run UID GID CAPABILITY -- command…`` or ``keep USERS_FILE LOCK_FD UID GID CAPABILITY -- command…``.
+
+    Where there is nothing to change, the three of the account are "-". Returns the exit code.
+    """
     split = arguments.index("--")
     mode, *fields = arguments[:split]
     command = arguments[split + 1 :]
     uid, gid, capability = fields[-3:]
     account = None if uid == "-" else (int(uid), int(gid), None if capability == "-" else int(capability))
     if mode == "keep":
-        # Asked to end by name: Postgres comes first, and its end is ours.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         return keep(fields[0], int(fields[1]), account, command)
     if account is not None:
         become(account[0], account[1], capability=account[2])

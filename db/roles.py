@@ -18,8 +18,11 @@ _NO_POWERS = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
 
 
 def _role(name: str, attributes: str) -> str:
-    """Makes the role or mends its attributes. Leaves an existing role alone when its attributes are right, so that an
-    administrator without CREATEROLE can prepare the roles and the migration still runs."""
+    """Makes the role or mends its attributes.
+
+    A role whose attributes are right is left alone, so that an administrator can prepare the roles and the migration
+    then runs without CREATEROLE.
+    """
     bypass = "true" if attributes.startswith("BYPASSRLS") else "false"
     return f"""
 DO $$

@@ -1,0 +1,98 @@
+"""Which account the embedded Postgres runs as, when the one who starts it is root.
+
+Postgres refuses to run as root. Its processes then run as an ordinary account that the machine already has, and the
+data directory belongs to that account. Nothing on the machine is changed for it: no account is made, no directory above
+the data is opened. Where the way to the data or to the programs is closed to that account (a clone in /root), Postgres
+keeps the single privilege to pass through it, see ``db.keeper.become``.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from db.keeper import CAP_DAC_OVERRIDE
+
+# The account of a distribution's own Postgres is made for this; "nobody" exists everywhere.
+_CANDIDATES = ("postgres", "nobody")
+
+
+class Account(NamedTuple):
+    """An ordinary account: numeric ids, and the Linux capability that Postgres keeps, if any."""
+
+    uid: int
+    gid: int
+    capability: int | None
+
+    def arguments(self) -> list[str]:
+        """The account as arguments of ``db/keeper.py``."""
+        return [str(self.uid), str(self.gid), "-" if self.capability is None else str(self.capability)]
+
+
+def account_for(data: Path, programs: Iterable[Path]) -> Account | None:
+    """The account to run Postgres as, or None when the current one will do (anyone but root).
+
+    A data directory that belongs to an ordinary account decides; a new one gets the first account that exists.
+    ``programs`` are the files and directories of Postgres itself, which that account must be able to read.
+    Raises RuntimeError where the machine has no such account.
+    """
+    if os.geteuid() != 0:
+        return None
+    uid, gid = _owner(data) or _first_candidate()
+    blocked = [path for path in (data, *programs) if not _may_reach(path, uid, gid)]
+    capability = CAP_DAC_OVERRIDE if blocked and sys.platform == "linux" else None
+    return Account(uid, gid, capability)
+
+
+def give(path: Path, account: Account) -> None:
+    """Makes the account the owner of a directory and of all that is in it."""
+    os.chown(path, account.uid, account.gid)
+    for parent, directories, files in os.walk(path):
+        for name in (*directories, *files):
+            os.chown(os.path.join(parent, name), account.uid, account.gid, follow_symlinks=False)
+
+
+def _owner(data: Path) -> tuple[int, int] | None:
+    try:
+        found = data.stat()
+    except FileNotFoundError:
+        return None
+    return (found.st_uid, found.st_gid) if found.st_uid != 0 else None
+
+
+def _first_candidate() -> tuple[int, int]:
+    for name in _CANDIDATES:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return entry.pw_uid, entry.pw_gid
+    raise RuntimeError(
+        f"Postgres refuses to run as root, and this machine has none of the accounts {', '.join(_CANDIDATES)}. "
+        "Run fleetgraph as an ordinary user, or set FLEETGRAPH_DATABASE_URL to an existing Postgres."
+    )
+
+
+def _may_reach(path: Path, uid: int, gid: int) -> bool:
+    """Whether the account may enter every directory above the path, and read the path itself where it exists."""
+    resolved = path.resolve()
+    for step in (*reversed(resolved.parents), resolved):
+        try:
+            found = step.stat()
+        except FileNotFoundError:
+            return True
+        if found.st_uid == uid:
+            bits = found.st_mode >> 6
+        elif found.st_gid == gid:
+            bits = found.st_mode >> 3
+        else:
+            bits = found.st_mode
+        wanted = stat.S_IXOTH if stat.S_ISDIR(found.st_mode) and step != resolved else stat.S_IROTH
+        if not bits & wanted:
+            return False
+    return True
