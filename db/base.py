@@ -19,6 +19,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Dialect,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Numeric,
+    PrimaryKeyConstraint,
     Table,
     Text,
     Uuid,
@@ -58,6 +60,7 @@ SortedText = Text(collation="C")
 """Text that is ordered, or found by its beginning: the same order on every machine and version of Postgres."""
 
 name_text = Annotated[str, mapped_column(SortedText)]
+big_int = Annotated[int, mapped_column(BigInteger)]
 money = Annotated[Decimal, mapped_column(Money)]
 json_object = Annotated[JsonObject, mapped_column(JSONB(none_as_null=True))]
 json_list = Annotated[JsonObjects, mapped_column(JSONB(none_as_null=True))]
@@ -265,8 +268,9 @@ def _checks(table: Table) -> list[CheckConstraint]:
 @event.listens_for(Table, "after_parent_attach")
 def _complete(table: Table, metadata: MetaData) -> None:
     """Add what follows from a table's columns: references with their indexes, and checks."""
-    paging = [i for i in table.indexes if not i.unique and i.dialect_options["postgresql"]["where"] is None]
-    indexed = {tuple(c.name for c in key.columns)[:2] for key in (*paging, table.primary_key)}
+    keys: list[Index | PrimaryKeyConstraint] = [table.primary_key]
+    keys += [i for i in table.indexes if not i.unique and i.dialect_options["postgresql"]["where"] is None]
+    indexed = {tuple(c.name for c in key.columns)[:2] for key in keys}
     for one in list(table.columns):
         target = one.info.get("references")
         if target is None:
@@ -278,6 +282,9 @@ def _complete(table: Table, metadata: MetaData) -> None:
                 )
             )
         if ("tenant_id", one.name) not in indexed:
-            Index(None, table.c.tenant_id, one, *([table.c.id] if "id" in table.columns else []))
+            # Most op events leave most of their references out; the index then has no entry for them.
+            sparse = None if one.info["constrained"] or not one.nullable else one.is_not(None)
+            page = [table.c.id] if "id" in table.columns else []
+            Index(None, table.c.tenant_id, one, *page, postgresql_where=sparse)
     for check in _checks(table):
         table.append_constraint(check)
