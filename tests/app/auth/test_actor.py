@@ -81,7 +81,10 @@ def test_an_empty_scope_is_false_and_no_grant() -> None:
     assert "read:tasks" not in Grants({"read:tasks": Scope()})
 
 
-def operator(grants: Grants, *, id: UUID = UUID(int=7)) -> Actor:
+ADA = UUID(int=7)
+
+
+def operator(grants: Grants, *, id: UUID = ADA) -> Actor:
     return Actor(
         kind=ActorKind.OPERATOR,
         tenant_id=UUID(int=5),

@@ -144,7 +144,7 @@ def test_decision_28_each_of_the_55_types_names_a_known_read_permission() -> Non
 
 
 def test_decision_31_an_agent_reads_its_work_and_nothing_of_people_or_governance() -> None:
-    assert INSTANCE_TYPES <= READ_PERMISSION.keys()
+    assert READ_PERMISSION.keys() >= INSTANCE_TYPES
     assert {READ_PERMISSION[name] for name in INSTANCE_TYPES} == INSTANCE_PERMISSIONS
     assert INSTANCE_OWN < INSTANCE_PERMISSIONS
     assert OWN_COLUMN.keys() <= INSTANCE_TYPES

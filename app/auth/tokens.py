@@ -1,0 +1,112 @@
+"""The gateway's own tokens: issued to agents, to the platform, and in development to operators.
+
+Claims: ``sub``, ``kind``, ``tenant`` (slug), and for instances ``epoch``; never a role (decision 25), since what a
+caller may do is looked up at each request. With an OIDC issuer configured, operators sign in there and nowhere else:
+this module then neither issues nor accepts an operator's token.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+from joserfc import jwt
+from joserfc.jwk import ECKey
+
+from app.auth.actor import ActorKind
+from app.auth.claims import Expectation, Token, TokenRejected, peek, subject_of, text_claim
+from app.auth.keys import ALGORITHM
+
+ISSUER: Final = "urn:fleetgraph:gateway"
+"""The ``iss`` of the gateway's own tokens."""
+AUDIENCE: Final = "fleetgraph"
+"""The ``aud`` of the gateway's own tokens."""
+PLATFORM_SUBJECT: Final = "platform"
+
+LIFETIME: Final = {
+    ActorKind.OPERATOR: timedelta(hours=12),
+    ActorKind.INSTANCE: timedelta(days=30),
+    ActorKind.PLATFORM: timedelta(minutes=15),
+}
+"""How long a token is good unless its issuer says less. An instance's ends sooner with its epoch or its state."""
+
+
+class LocalTokens:
+    """Issues and verifies the gateway's own tokens.
+
+    `operators` says whether operators may have one: only where no OIDC issuer is configured.
+    `clock` gives seconds since the epoch.
+    """
+
+    def __init__(self, key: ECKey, *, operators: bool, skew: int = 60, clock: Callable[[], float] = time.time) -> None:
+        key_id = key.kid
+        if key_id is None:
+            raise ValueError("The signing key has no key id: call ensure_kid() on it first.")
+        self._key = key
+        self._key_id: str = key_id
+        self._operators = operators
+        self._clock = clock
+        self._expectation = Expectation((ALGORITHM,), ISSUER, AUDIENCE, skew)
+
+    def issue(
+        self,
+        kind: ActorKind,
+        subject: str,
+        *,
+        tenant: str | None = None,
+        epoch: int | None = None,
+        lifetime: timedelta | None = None,
+    ) -> str:
+        """A signed token.
+
+        `tenant` is the slug; an operator's may leave it out, the platform's must. `epoch` is an instance's
+        `token_epoch`. Raises ValueError for a combination that `verify` would refuse.
+        """
+        allowed = LIFETIME[kind]
+        lifetime = allowed if lifetime is None else lifetime
+        if kind is ActorKind.OPERATOR and not self._operators:
+            raise ValueError("An OIDC issuer is configured: operators get their tokens there.")
+        if kind is ActorKind.INSTANCE and (tenant is None or epoch is None):
+            raise ValueError("An instance's token needs its tenant and its token epoch.")
+        if kind is ActorKind.PLATFORM and tenant is not None:
+            raise ValueError("The platform's token belongs to no tenant: leave the tenant out.")
+        if not timedelta(0) < lifetime <= allowed:
+            raise ValueError(f"The lifetime of an {kind} token is more than nothing and at most {allowed}.")
+        now = int(self._clock())
+        claims: dict[str, Any] = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": subject,
+            "kind": kind.value,
+            "iat": now,
+            "exp": now + int(lifetime.total_seconds()),
+            "jti": uuid4().hex,
+        }
+        if tenant is not None:
+            claims["tenant"] = tenant
+        if epoch is not None:
+            claims["epoch"] = epoch
+        return jwt.encode({"alg": ALGORITHM, "kid": self._key_id}, claims, self._key, [ALGORITHM])
+
+    def verify(self, token: str) -> Token:
+        """The token's content, if this gateway issued it and it is still good. Raises TokenRejected."""
+        if peek(token).key_id != self._key_id:
+            raise TokenRejected("signed with another key of the gateway")
+        claims = self._expectation.verify(token, self._key, self._clock())
+        try:
+            kind = ActorKind(str(claims.get("kind")))
+        except ValueError as error:
+            raise TokenRejected("unknown kind") from error
+        tenant, epoch = text_claim(claims, "tenant"), claims.get("epoch")
+        if kind is ActorKind.OPERATOR and not self._operators:
+            raise TokenRejected("operators sign in at the OIDC issuer")
+        if kind is ActorKind.INSTANCE and (tenant is None or type(epoch) is not int):
+            raise TokenRejected("an instance's token without tenant or epoch")
+        return Token(
+            kind=kind,
+            subject=subject_of(claims),
+            tenant=tenant,
+            expires_at=self._expectation.expiry(claims),
+            epoch=epoch if kind is ActorKind.INSTANCE else None,
+        )
