@@ -94,3 +94,12 @@ def connect_statements() -> list[str]:
         f"GRANT CONNECT, TEMPORARY ON DATABASE {DATABASE} TO {OWNER}",
         f"GRANT CONNECT ON DATABASE {DATABASE} TO {GATEWAY}, {PLATFORM}",
     ]
+
+
+def administrator_statements(member: str) -> list[str]:
+    """What an administrator runs by hand where the role ``member`` (a quoted identifier) may not make roles itself."""
+    return [
+        f"CREATE ROLE {GATEWAY} NOLOGIN NOBYPASSRLS {_NO_POWERS};",
+        f"CREATE ROLE {PLATFORM} NOLOGIN BYPASSRLS {_NO_POWERS};",
+        f"GRANT {GATEWAY}, {PLATFORM} TO {member} WITH INHERIT FALSE, SET TRUE;",
+    ]
