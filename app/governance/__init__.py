@@ -1,0 +1,1 @@
+"""What agents may do, and who decides: policy envelopes, approvals, deployments, roles."""

@@ -1,0 +1,78 @@
+"""Rules of the registry: pure data and pure functions, no I/O.
+
+The genome's hash is what a version's identity rests on (GEN-1 to GEN-5). `genome_hash` is the rule for every genome
+of this system; `former_genome_hash` is the rule of the two systems it came from, kept so that an imported version can
+be held against the hash that was recorded when it was built (GEN-2 as corrected, MIG-9).
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import rfc8785
+
+_ARRAY_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,9}")
+_ARRAY_INDEX_LIMIT: Final = 2**32 - 1
+
+
+class CanonicalError(ValueError):
+    """A value that has no canonical text: NaN, an infinity, a lone surrogate, an integer that JSON cannot carry, a key
+    that is no text, or a nesting too deep to walk."""
+
+
+def canonical_text(value: Any) -> bytes:
+    """The RFC 8785 text of a JSON value, in UTF-8 (GEN-2).
+
+    Object keys sort by UTF-16 code units, arrays keep their order, there is no white space, non-ASCII stays as it is,
+    and numbers have the shortest ECMAScript form: 4096.0 becomes 4096. An explicit null stays. Raises CanonicalError.
+    """
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise CanonicalError(f"This value has no canonical JSON text: {error}.") from error
+    except RecursionError as error:
+        raise CanonicalError("This value is nested too deep for a canonical JSON text.") from error
+
+
+def genome_hash(genome: Mapping[str, Any]) -> str:
+    """SHA-256 of the whole genome's canonical text, in lower-case hex (GEN-3). Raises CanonicalError."""
+    return hashlib.sha256(canonical_text(dict(genome))).hexdigest()
+
+
+def former_genome_hash(genome: Mapping[str, Any]) -> str:
+    """The hash that ARM and Mission Control recorded for a genome.
+
+    Both built an object with sorted keys and let the engine write it out, and an engine puts keys that are array
+    indexes first, ascending as numbers; all others follow by UTF-16 code units. Numbers and strings are as in
+    `canonical_text`. Raises CanonicalError.
+    """
+    try:
+        return hashlib.sha256(_former_text(dict(genome))).hexdigest()
+    except RecursionError as error:
+        raise CanonicalError("This genome is nested too deep for a canonical JSON text.") from error
+
+
+def _former_text(value: Any) -> bytes:
+    match value:
+        case Mapping():
+            for key in value:
+                if not isinstance(key, str):
+                    raise CanonicalError(f"The object key {key!r} is no text.")
+            members = (
+                canonical_text(key) + b":" + _former_text(value[key]) for key in sorted(value, key=_engine_order)
+            )
+            return b"{" + b",".join(members) + b"}"
+        case str():
+            return canonical_text(value)
+        case Sequence():
+            return b"[" + b",".join(_former_text(one) for one in value) + b"]"
+    return canonical_text(value)
+
+
+def _engine_order(key: str) -> tuple[int, float, bytes]:
+    """Where an ECMAScript engine puts the key: array indexes (0 to 2^32 - 2) ascending, then the rest as sorted."""
+    if _ARRAY_INDEX.fullmatch(key) and (number := int(key)) < _ARRAY_INDEX_LIMIT:
+        return 0, number, b""
+    return 1, math.inf, key.encode("utf-16-be", "surrogatepass")
