@@ -1,8 +1,11 @@
-"""The 55 tables, a file a domain."""
+"""The 55 tables, a file a domain; `gateway` has the tables that are none of them."""
 
+from db.models import gateway
+from db.models.audit import AuditLog, ChangeRecord, OpEvent
 from db.models.communication import Meeting, TelegraphMessage, TelegraphThread, VoiceArtifact
 from db.models.evaluation import CustomScoringFunction, EvaluationMetric, EvaluationRun, EvaluationSuite
 from db.models.execution import ExecutionRequest, Message, Review, Run, Task, TaskAssignee, TaskDependency, ToolCall
+from db.models.governance import ApprovalRecord, Deployment, Permission, PolicyEnvelope, Role, RoleAssignment
 from db.models.identity import Environment, Operator, OrgMember, Project, Provider, Tenant
 from db.models.intelligence import AgentDocument, AgentPattern, AgentPerformance
 from db.models.notification import Notification, NotificationEvent, NotificationPreference
@@ -21,15 +24,33 @@ from db.models.platform import (
     Webhook,
     WebhookDelivery,
 )
+from db.models.registry import (
+    AgentIdentity,
+    AgentInstance,
+    AgentTemplate,
+    AgentTemplateOwner,
+    AgentVersion,
+    AgentVersionApproval,
+)
 from db.models.workflow import Workflow, WorkflowRun
 
 __all__ = [
     "AgentDocument",
+    "AgentIdentity",
+    "AgentInstance",
     "AgentPattern",
     "AgentPerformance",
+    "AgentTemplate",
+    "AgentTemplateOwner",
+    "AgentVersion",
+    "AgentVersionApproval",
     "Alert",
+    "ApprovalRecord",
+    "AuditLog",
     "Capture",
+    "ChangeRecord",
     "CustomScoringFunction",
+    "Deployment",
     "Environment",
     "EvaluationMetric",
     "EvaluationRun",
@@ -44,13 +65,18 @@ __all__ = [
     "Notification",
     "NotificationEvent",
     "NotificationPreference",
+    "OpEvent",
     "Operator",
     "OperatorControl",
     "OrgAssignment",
     "OrgMember",
+    "Permission",
+    "PolicyEnvelope",
     "Project",
     "Provider",
     "Review",
+    "Role",
+    "RoleAssignment",
     "Run",
     "SavedView",
     "Task",
@@ -67,4 +93,5 @@ __all__ = [
     "WebhookDelivery",
     "Workflow",
     "WorkflowRun",
+    "gateway",
 ]
