@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, UnsupportedAlgorithmError
+from joserfc.jwa import JWSAlgModel
 from joserfc.jwk import Key
 from joserfc.jws import JWSRegistry
 
@@ -83,12 +84,22 @@ def _json_object(part: str, name: str) -> Mapping[str, Any]:
     return value
 
 
+class _AllowList(JWSRegistry):
+    """The allow-list and nothing else: no algorithm of the library's own choice when the list is empty, and no warning
+    over the name EdDSA, which older issuers use for Ed25519."""
+
+    def get_alg(self, name: str) -> JWSAlgModel:
+        if name not in (self.allowed or ()) or name not in self.algorithms:
+            raise UnsupportedAlgorithmError(f"Algorithm of '{name[:20]}' is not allowed")
+        return self.algorithms[name]
+
+
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """What a verifier demands of a token's header and registered claims."""
 
     algorithms: Collection[str]
-    """Allow-list; never empty."""
+    """Allow-list; what is not in it is refused."""
     issuer: str
     audience: str
     skew: int = 60
@@ -99,7 +110,7 @@ class Expectation:
 
         Raises TokenRejected.
         """
-        registry = JWSRegistry(algorithms=self.algorithms, strict_check_header=False)
+        registry = _AllowList(algorithms=self.algorithms, strict_check_header=False)
         rules = jwt.JWTClaimsRegistry(
             now=int(now),
             leeway=self.skew,
