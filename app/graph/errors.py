@@ -17,8 +17,10 @@ The whole tree::
         └── Internal                 INTERNAL                    masked; `requestId` finds the cause in the log
 
 Raise these anywhere under the graph; whatever else is raised is logged with its traceback and leaves as ``Internal``
-(decision 32, traps 7, 8 and 22). What the *domain* refuses is no error at all but a ``userErrors`` entry of the payload.
+(decision 32, traps 7, 8 and 22). What the *domain* refuses is no error but a ``userErrors`` entry of its payload.
 """
+
+# ruff: noqa: N818 - the classes are named as their codes are
 
 from __future__ import annotations
 
@@ -115,13 +117,13 @@ class ValidationFailed(GraphError):
 class OperationTooComplex(GraphError):
     """A limit on the operation as a whole was passed: ``cost`` was asked for and ``limit`` is what may be had.
 
-    ``measure`` says of what: cost (rows, at most), depth, aliases, directives, introspection, tokens or batch.
+    ``measure`` says of what: cost (rows, at most), depth, aliases, directives, repeats, introspection, tokens or batch.
     """
 
     code = ErrorCode.OPERATION_TOO_COMPLEX
 
     def __init__(self, cost: int, limit: int, measure: str = "cost", message: str | None = None, **where: Any) -> None:
-        text = message or f"The operation's {measure} is {cost}, the limit is {limit}. Ask for less at once."
+        text = message or f"The operation costs {cost}, the limit is {limit}. Ask for smaller pages."
         super().__init__(text, measure=measure, cost=cost, limit=limit, **where)
 
 

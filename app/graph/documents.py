@@ -1,0 +1,205 @@
+"""Documents as the gateway keeps them: parsed, measured and validated once, then found again by their hash.
+
+The cache holds good documents only and is bounded in entries and in bytes. Its key is the SHA-256 of the text, which is
+what automatic persisted queries name a document by, so those need no cache of their own (trap 21).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from graphql import (
+    DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    OperationType,
+    parse,
+    specified_rules,
+    validate,
+)
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
+
+from app.graph.errors import BadUserInput, ErrorCode, OperationTooComplex, ParseFailed, PersistedQueryNotFound
+from app.graph.limits import Limits, Measures, Meter, TypeUse
+from app.graph.pricing import Prices
+
+BYTES_PER_CHARACTER: Final = 150
+"""What a parsed document takes of memory for each character of its text: 50 to 280, by how dense it is."""
+
+_RULES: Final = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
+_TOO_LONG: Final = re.compile(r"contains more than \d+ (tokens|comments)")
+
+
+class Refused(Exception):  # noqa: N818 - nothing went wrong here: the request did
+    """A request that cannot be executed, with every reason. ``default`` is the code of reasons that bring none."""
+
+    def __init__(self, errors: Sequence[GraphQLError], default: ErrorCode) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = errors
+        self.default = default
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a document, valid against the schema: what hooks and the executor look at."""
+
+    document: Document
+    node: OperationDefinitionNode
+    measures: Measures
+
+    @property
+    def name(self) -> str | None:
+        """Its name, where it has one."""
+        return self.node.name.value if self.node.name else None
+
+    @property
+    def kind(self) -> OperationType:
+        """Query, mutation or subscription."""
+        return self.node.operation
+
+    @property
+    def types(self) -> Mapping[str, TypeUse]:
+        """Every composite type that the operation can reach, by name, with the path where it first does."""
+        return self.measures.types
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document that is valid against the schema, and within the limits that do not depend on variables."""
+
+    text: str
+    hash: str
+    """SHA-256 of the text, in hex."""
+    node: DocumentNode
+    fragments: Mapping[str, FragmentDefinitionNode]
+    nodes: Mapping[str | None, OperationDefinitionNode]
+    measures: Mapping[str | None, Measures]
+    prices: Prices
+
+    def operation(self, name: str | None) -> Operation:
+        """The operation of this name, or the only one. Raises `Refused`."""
+        if name is None and len(self.nodes) > 1:
+            names = ", ".join(f"'{known}'" for known in self.nodes)
+            message = f"The document has several operations; name one of them in operationName: {names}."
+            raise Refused([BadUserInput(message, "operationName")], ErrorCode.BAD_USER_INPUT)
+        chosen = next(iter(self.nodes), None) if name is None else name
+        node = self.nodes.get(chosen)
+        if node is None:
+            message = f"The document has no operation named '{name}'." if name else "The document has no operation."
+            raise Refused([BadUserInput(message, "operationName")], ErrorCode.BAD_USER_INPUT)
+        return Operation(self, node, self.measures[chosen])
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Lru(Generic[K, V]):
+    """The most recently used values, at most so many and of so many bytes together."""
+
+    def __init__(self, entries: int, size: int) -> None:
+        self._entries, self._size = entries, size
+        self._used = 0
+        self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @property
+    def used(self) -> int:
+        """Bytes in use, as told to `put`."""
+        return self._used
+
+    def get(self, key: K) -> V | None:
+        """The value, which now is the most recently used one; None where there is none."""
+        entry = self._values.get(key)
+        if entry is None:
+            return None
+        self._values.move_to_end(key)
+        return entry[0]
+
+    def put(self, key: K, value: V, size: int) -> None:
+        """Keep a value of this many bytes, unless it alone is more than the whole may be."""
+        if size > self._size:
+            return
+        _, before = self._values.pop(key, (None, 0))
+        self._values[key] = (value, size)
+        self._used += size - before
+        while self._used > self._size or len(self._values) > self._entries:
+            _, (_, freed) = self._values.popitem(last=False)
+            self._used -= freed
+
+
+class Documents:
+    """Texts to documents, through the cache."""
+
+    def __init__(self, schema: GraphQLSchema, limits: Limits, entries: int = 2_000, size: int = 64 * 2**20) -> None:
+        self._schema = schema
+        self._limits = limits
+        self._meter = Meter(schema, limits)
+        self._cache: Lru[str, Document] = Lru(entries, size)
+
+    def find(self, text: str | None, persisted_hash: str | None) -> Document:
+        """The document of a request: its text, or the hash of one that was sent before. Raises `Refused`."""
+        if text is None:
+            known = self._cache.get(persisted_hash or "")
+            if known is None:
+                raise Refused([PersistedQueryNotFound()], ErrorCode.PERSISTED_QUERY_NOT_FOUND)
+            return known
+        try:
+            encoded = text.encode()
+        except UnicodeEncodeError:
+            raise _refused(ParseFailed("The document holds half of a surrogate pair, which is no text.")) from None
+        digest = hashlib.sha256(encoded).hexdigest()
+        if persisted_hash is not None and persisted_hash != digest:
+            message = "extensions.persistedQuery.sha256Hash is not the SHA-256 of the query, in lower-case hex."
+            raise _refused(BadUserInput(message, "extensions.persistedQuery.sha256Hash"))
+        known = self._cache.get(digest)
+        if known is None:
+            known = self._read(text, digest)
+            self._cache.put(digest, known, 2_000 + len(text) * BYTES_PER_CHARACTER)
+        return known
+
+    def _read(self, text: str, digest: str) -> Document:
+        """Parse, measure, validate: in the order of what they cost, each bounding the next (traps 2 and 3)."""
+        limits = self._limits
+        try:
+            node = parse(text, max_lexical_tokens=limits.max_tokens, max_comments=limits.max_tokens)
+        except GraphQLSyntaxError as error:
+            too_long = _TOO_LONG.search(error.message)
+            if too_long:
+                message = f"The document has more than {limits.max_tokens} {too_long[1]}."
+                complaint = OperationTooComplex(limits.max_tokens + 1, limits.max_tokens, too_long[1], message)
+                raise _refused(complaint) from None
+            raise Refused([error], ErrorCode.GRAPHQL_PARSE_FAILED) from None
+        measures, prices = self._meter.measure(node)
+        refusals = [refusal for measured in measures.values() for refusal in self._meter.refusals(measured)]
+        if refusals:
+            raise _refused(*refusals)
+        errors = validate(self._schema, node, _RULES, limits.max_errors, hide_suggestions=True)
+        if errors:
+            raise Refused(errors, ErrorCode.GRAPHQL_VALIDATION_FAILED)
+        operations = [found for found in node.definitions if isinstance(found, OperationDefinitionNode)]
+        fragments = [found for found in node.definitions if isinstance(found, FragmentDefinitionNode)]
+        return Document(
+            text=text,
+            hash=digest,
+            node=node,
+            fragments={fragment.name.value: fragment for fragment in fragments},
+            nodes={found.name.value if found.name else None: found for found in operations},
+            measures=measures,
+            prices=prices,
+        )
+
+
+def _refused(*errors: GraphQLError) -> Refused:
+    return Refused(errors, ErrorCode.GRAPHQL_VALIDATION_FAILED)

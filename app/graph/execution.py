@@ -1,0 +1,313 @@
+"""Executing operations: what a request asks for, to what goes back, for every transport alike.
+
+`Executor.prepare` finds the operation (parsed, measured and validated, or found in the cache), and `Executor.run` and
+`Executor.subscribe` execute it. Nothing that is raised on the way leaves as it is: see `app.graph.errors`.
+
+This calls graphql-core's executor on Strawberry's schema directly, with Strawberry's own execution class, since
+`strawberry.Schema.execute` parses and validates each time, and offers no place between the coercion of variables and
+the execution, where the cost becomes known. Schema extensions and operation directives of Strawberry are not run;
+field extensions, being resolvers, are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, TypeGuard, cast
+
+import msgspec
+import orjson
+import strawberry
+import structlog
+from graphql import ExecutionResult, FieldNode, GraphQLError, OperationType
+from graphql.execution import Executor as CoreExecutor
+from graphql.execution import create_source_event_stream
+from strawberry.execution import optimized_is_awaitable
+
+from app.graph.documents import Documents, Lru, Operation, Refused
+from app.graph.errors import (
+    BadUserInput,
+    ErrorCode,
+    FormattedError,
+    OperationTooComplex,
+    Timeout,
+    ValidationFailed,
+    masked,
+    present,
+)
+from app.graph.limits import Limits
+
+OpenContext: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
+"""Opens the context of one operation or of one event; closing it lets go of what it holds."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.graph")
+
+
+class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
+    """The parameters of a GraphQL request, as every transport carries them. Other members are ignored."""
+
+    query: str | None = None
+    variables: dict[str, Any] | None = None
+    operation_name: str | None = None
+    extensions: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an operation, or one event of a subscription, came to."""
+
+    errors: Sequence[FormattedError] = ()
+    data: Any = None
+    """A dict, None, or an `orjson.Fragment` of JSON that is ready."""
+    executed: bool = False
+    """Whether execution began, and so whether the response has the key ``data``."""
+    extensions: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def code(self) -> str:
+        """``OK``, or the code of the first error."""
+        return str(self.errors[0]["extensions"]["code"]) if self.errors else "OK"
+
+    def payload(self) -> dict[str, Any]:
+        """The response map of the GraphQL specification, errors first."""
+        response: dict[str, Any] = {}
+        if self.errors:
+            response["errors"] = list(self.errors)
+        if self.executed:
+            response["data"] = self.data
+        if self.extensions:
+            response["extensions"] = dict(self.extensions)
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One finished operation, for metrics: see `Hooks.observe`."""
+
+    operation: Operation
+    outcome: Outcome
+    seconds: float
+    context: Any
+
+
+def _admit_all(_operation: Operation, _context: Any) -> Sequence[GraphQLError]:
+    return ()
+
+
+def _observe_nothing(_report: Report) -> None:
+    return None
+
+
+def _no_span(_operation: Operation) -> AbstractContextManager[Any]:
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the house adds to an execution; each may be left out."""
+
+    authorize: Callable[[Operation, Any], Sequence[GraphQLError]] = _admit_all
+    """Called with the context before anything is executed; errors refuse the operation as a whole."""
+    observe: Callable[[Report], None] = _observe_nothing
+    """Called after each operation that was prepared, and after each event."""
+    span: Callable[[Operation], AbstractContextManager[Any]] = _no_span
+    """Stands around the execution: traces."""
+
+
+class Executor:
+    """Executes operations against one schema."""
+
+    def __init__(self, schema: strawberry.Schema, limits: Limits | None = None, hooks: Hooks | None = None) -> None:
+        if schema.extensions or schema.directives:
+            raise ValueError(
+                "Schema extensions and operation directives are not run here. Take them out of the schema."
+            )
+        self.limits: Final = limits or Limits()
+        self.schema: Final = schema._schema  # Strawberry has no other door to graphql-core's schema
+        self._core: Final[type[CoreExecutor[Any]]] = schema.execution_context_class
+        self._hooks = hooks or Hooks()
+        self._documents = Documents(self.schema, self.limits)
+        self._descriptions: Lru[tuple[str, str | None, bytes], orjson.Fragment] = Lru(8, 32 * 2**20)
+
+    def prepare(self, request: GraphQLRequest) -> Operation:
+        """The operation that a request names. Raises `Refused`; `refusal` makes that an outcome."""
+        document = self._documents.find(request.query, _persisted_hash(request))
+        return document.operation(request.operation_name)
+
+    def refusal(self, refused: Refused, request_id: str) -> Outcome:
+        """What goes back for a request that `prepare` refused."""
+        return Outcome(present(refused.errors, request_id, refused.default))
+
+    async def execute(self, request: GraphQLRequest, context: Any, request_id: str) -> Outcome:
+        """`prepare` and `run`. A subscription is refused: it needs `subscribe`."""
+        try:
+            operation = self.prepare(request)
+            if operation.kind is OperationType.SUBSCRIPTION:
+                message = "A subscription needs a transport that streams."
+                raise Refused([ValidationFailed(message)], ErrorCode.GRAPHQL_VALIDATION_FAILED)
+        except Refused as refused:
+            return self.refusal(refused, request_id)
+        return await self.run(operation, request.variables, context, request_id)
+
+    async def run(
+        self, operation: Operation, variables: Mapping[str, Any] | None, context: Any, request_id: str
+    ) -> Outcome:
+        """Execute a query or mutation, within `Limits.timeout`. Raises nothing but CancelledError."""
+        started = time.perf_counter()
+        with self._hooks.span(operation):
+            try:
+                core, cost = self._begin(operation, variables, context)
+                outcome = await self._answer(operation, core, cost, request_id)
+            except Refused as refused:
+                outcome = self.refusal(refused, request_id)
+            except Exception as error:  # a fault outside of any field, such as a hook's
+                outcome = Outcome([masked(error, request_id)])
+        self._finish(operation, outcome, started, context, request_id)
+        return outcome
+
+    async def subscribe(
+        self, operation: Operation, variables: Mapping[str, Any] | None, open_context: OpenContext, request_id: str
+    ) -> AsyncGenerator[Outcome, None]:
+        """Execute a subscription: one outcome for each event, until its source ends or the generator is closed.
+
+        An outcome that was not `executed` is the last. The source has a context for as long as it lives, and the
+        selection a fresh one for each event, so that nothing is served from the loaders of an earlier one (trap 27).
+        """
+        started = time.perf_counter()
+        async with open_context() as context:
+            try:
+                core, cost = self._begin(operation, variables, context)
+                source = create_source_event_stream(core)
+                if inspect.isawaitable(source):
+                    source = await source
+                if isinstance(source, ExecutionResult):
+                    raise _SourceFailed(source.errors or [])
+                async with _closing(source):
+                    async for payload in source:
+                        started = time.perf_counter()
+                        async with open_context() as event_context:
+                            event = core.build_per_event_executor(payload)
+                            event.context_value = event_context
+                            outcome = await self._complete(event, cost, request_id)
+                            self._finish(operation, outcome, started, event_context, request_id)
+                        yield outcome
+                return
+            except Refused as refused:
+                outcome = self.refusal(refused, request_id)
+            except _SourceFailed as failed:
+                outcome = Outcome(present(failed.errors, request_id))
+            except Exception as error:
+                outcome = Outcome([masked(error, request_id)])
+            self._finish(operation, outcome, started, context, request_id)
+            yield outcome
+
+    def _begin(
+        self, operation: Operation, variables: Mapping[str, Any] | None, context: Any
+    ) -> tuple[CoreExecutor[Any], dict[str, Any]]:
+        """Coerce the variables, then ask whether the operation may run and what it costs. Raises `Refused`."""
+        core = self._core.build(
+            self.schema,
+            operation.document.node,
+            None,
+            context,
+            dict(variables or {}),
+            operation.name,
+            max_coercion_errors=self.limits.max_errors,
+            is_awaitable=cast("Callable[[Any], TypeGuard[Awaitable[Any]]]", optimized_is_awaitable),
+            hide_suggestions=True,
+            operation_extensions={},
+        )
+        if isinstance(core, list):
+            raise Refused(core, ErrorCode.BAD_USER_INPUT)
+        refusals = self._hooks.authorize(operation, context)
+        if refusals:
+            raise Refused(refusals, ErrorCode.FORBIDDEN)
+        limit = self.limits.max_cost
+        requested = operation.document.prices.evaluate(operation.measures.rows, core.variable_values.coerced)
+        if requested > limit:
+            raise Refused([OperationTooComplex(requested, limit)], ErrorCode.OPERATION_TOO_COMPLEX)
+        return core, {"requested": requested, "limit": limit}
+
+    async def _answer(
+        self, operation: Operation, core: CoreExecutor[Any], cost: dict[str, Any], request_id: str
+    ) -> Outcome:
+        if not _asks_for_schema_only(operation):
+            return await self._complete(core, cost, request_id)
+        # The schema's description is the same for every caller and takes long to write: once is enough.
+        variables = orjson.dumps(core.variable_values.coerced, default=str, option=orjson.OPT_SORT_KEYS)
+        key = operation.document.hash, operation.name, variables
+        known = self._descriptions.get(key)
+        if known is None:
+            outcome = await self._complete(core, cost, request_id)
+            if outcome.errors:
+                return outcome
+            text = orjson.dumps(outcome.data)
+            known = orjson.Fragment(text)
+            self._descriptions.put(key, known, len(text))
+        return Outcome((), known, True, {"cost": cost})
+
+    async def _complete(self, core: CoreExecutor[Any], cost: dict[str, Any], request_id: str) -> Outcome:
+        try:
+            async with asyncio.timeout(self.limits.timeout):
+                result = core.execute_operation(serially=None)
+                if inspect.isawaitable(result):
+                    result = await result
+        except TimeoutError:
+            return Outcome(present([Timeout()], request_id), extensions={"cost": cost})
+        result = cast("ExecutionResult", result)
+        return Outcome(present(result.errors or (), request_id), result.data, True, {"cost": cost})
+
+    def _finish(self, operation: Operation, outcome: Outcome, started: float, context: Any, request_id: str) -> None:
+        seconds = time.perf_counter() - started
+        log.info(
+            "operation",
+            operation=operation.name,
+            kind=operation.kind.value,
+            outcome=outcome.code,
+            milliseconds=round(seconds * 1000, 2),
+            cost=outcome.extensions.get("cost", {}).get("requested"),
+            request_id=request_id,
+        )
+        self._hooks.observe(Report(operation, outcome, seconds, context))
+
+
+class _SourceFailed(Exception):  # noqa: N818 - private, and a carrier only
+    """A subscription's source could not be opened; the errors are an execution's, and masked like those."""
+
+    def __init__(self, errors: Sequence[GraphQLError]) -> None:
+        super().__init__("the source of a subscription failed")
+        self.errors = errors
+
+
+def _closing(source: AsyncIterable[Any]) -> AbstractAsyncContextManager[Any]:
+    """Closes the source at the end, where it can be closed."""
+    return aclosing(source) if isinstance(source, AsyncGenerator) else contextlib.nullcontext()
+
+
+def _asks_for_schema_only(operation: Operation) -> bool:
+    return operation.measures.introspection > 0 and all(
+        isinstance(selection, FieldNode) and selection.name.value in ("__schema", "__type", "__typename")
+        for selection in operation.node.selection_set.selections
+    )
+
+
+def _persisted_hash(request: GraphQLRequest) -> str | None:
+    """The hash of an automatic persisted query. Raises `Refused` where it is malformed, or there is no query at all."""
+    persisted = (request.extensions or {}).get("persistedQuery")
+    if persisted is None:
+        if request.query is None:
+            raise _bad("The request has no query.", "query")
+        return None
+    found = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
+    if not isinstance(found, str):
+        raise _bad("Give the SHA-256 of the query in hex.", "extensions.persistedQuery.sha256Hash")
+    return found.lower()
+
+
+def _bad(message: str, argument: str) -> Refused:
+    return Refused([BadUserInput(message, argument)], ErrorCode.BAD_USER_INPUT)
