@@ -53,7 +53,7 @@ class Actor:
     token_expires_at: datetime
     """When the token stops being good (UTC). Sockets close then."""
     project_id: UUID | None = None
-    """The instance's project; None for everybody else, and for an instance that has none."""
+    """The instance's project; None for everybody else."""
     instance_state: str | None = None
     """The instance's state as this request began; None for everybody else."""
 
@@ -91,13 +91,9 @@ class Actor:
         return self.kind, wide, frozenset(self.permissions) - wide
 
 
-def instance_grants(instance_id: UUID, project_id: UUID | None) -> Grants:
-    """The fixed grants of an agent (decision 31): its project's work, and of what binds it only its own.
-
-    An agent without a project sees its own rows alone.
-    """
-    own = Scope(instances=frozenset({instance_id}))
-    work = own if project_id is None else Scope(projects=frozenset({project_id}))
+def instance_grants(instance_id: UUID, project_id: UUID) -> Grants:
+    """The fixed grants of an agent (decision 31): its project's work, and of what binds it only its own."""
+    own, work = Scope(instances=frozenset({instance_id})), Scope(projects=frozenset({project_id}))
     return Grants({name: own if name in INSTANCE_OWN else work for name in INSTANCE_PERMISSIONS})
 
 
@@ -108,7 +104,7 @@ def instance_actor(
     instance_id: UUID,
     name: str,
     state: str,
-    project_id: UUID | None,
+    project_id: UUID,
     token_expires_at: datetime,
 ) -> Actor:
     """The actor of an agent. In QUARANTINED it has no permissions: `viewer` and the heartbeat need none

@@ -236,15 +236,6 @@ INSTANCE_PERMISSIONS: Final = frozenset(READ_PERMISSION[name] for name in INSTAN
 INSTANCE_OWN: Final = frozenset({"read:approvals", "read:policies", "read:versions"})
 """Those of them that reach its own rows alone, where the others reach its project's (decision 31)."""
 
-OWN_COLUMN: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "AgentDocument": "instance_id",
-        "AgentInstance": "id",
-        "ApprovalRecord": "requester_instance_id",
-        "Message": "author_instance_id",
-        "Run": "instance_id",
-        "ToolCall": "instance_id",
-    }
-)
-"""The column that makes a row an agent's own. A type without one is reached through relations only: an agent finds
-its version and its policy from itself or from its runs, never in a list."""
+OWN_COLUMN: Final[Mapping[str, str]] = MappingProxyType({"ApprovalRecord": "requester_instance_id"})
+"""The column that makes a row of such a type an agent's own. A type without one is in no list that an agent sees: it
+finds its version and its policy from itself or from its runs."""

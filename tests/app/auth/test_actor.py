@@ -123,14 +123,14 @@ def test_decision_29_the_key_says_scoped_or_not_and_never_which_ids() -> None:
     assert scoped(PROJECTS[0]).key != operator(Grants.everywhere({"read:runs"})).key
 
 
-def agent(state: str = "ACTIVE", project: UUID | None = PROJECTS[0]) -> Actor:
+def agent(state: str = "ACTIVE") -> Actor:
     return instance_actor(
         tenant_id=UUID(int=5),
         tenant_slug="northwind",
         instance_id=UUID(int=8),
         name="Scout",
         state=state,
-        project_id=project,
+        project_id=PROJECTS[0],
         token_expires_at=NOW,
     )
 
@@ -151,12 +151,6 @@ def test_decision_31_a_permission_an_agent_has_for_one_type_does_not_open_anothe
     assert agent().may_read("AgentDocument")
     assert not agent().may_read("AgentPattern")
     assert agent().read_scope("AgentPattern") == NOWHERE
-
-
-def test_an_agent_without_a_project_reads_its_own_rows_alone() -> None:
-    lone = agent(project=None)
-    assert lone.scope("read:runs") == Scope(instances=frozenset({lone.id}))
-    assert not lone.scope("read:runs").covers(PROJECTS[0])
 
 
 def test_an_agents_key_is_not_an_operators_with_the_same_permissions() -> None:

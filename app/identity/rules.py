@@ -1,0 +1,64 @@
+"""Personal data, made unrecognisable: pure functions (PII-1 to PII-3)."""
+
+import hashlib
+import ipaddress
+import re
+from typing import Final
+
+_MASK: Final = "***"
+_VERSION: Final = re.compile(r"/[^\s;,()]+|\b[vV]?\d+(?:[._]\d+)*\b")
+_BRACKETS: Final = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}")
+
+
+def mask_email(email: str) -> str:
+    """An e-mail address as others see it: ``john.doe@example.com`` -> ``j***@e***.com`` (PII-1).
+
+    The local part and the domain's first label keep their first letter, unless that is all there is of them. Text that
+    is no address is masked whole.
+    """
+    local, at, domain = email.rpartition("@")
+    if not at:
+        return _MASK
+    label, dot, rest = domain.partition(".")
+    return f"{_mask_word(local)}@{_mask_word(label)}{dot}{rest}"
+
+
+def _mask_word(word: str) -> str:
+    return word[0] + _MASK if len(word) > 1 else _MASK
+
+
+def pseudonym(email: str) -> str:
+    """The name a person has in audit rows: ``user_`` and 16 hex digits of the address's SHA-256 (PII-2).
+
+    The same for every spelling in case and surrounding blanks.
+    """
+    return f"user_{hashlib.sha256(email.strip().lower().encode(errors='surrogatepass')).hexdigest()[:16]}"
+
+
+def truncate_ip(address: str) -> str:
+    """A network address cut so far that it names a neighbourhood and no machine (PII-3).
+
+    IPv4 loses its last octet; IPv6 is expanded and keeps its first three groups; an IPv4 address written as IPv6 is
+    treated as IPv4. Anything else becomes 16 hex digits of its SHA-256.
+    """
+    try:
+        parsed = ipaddress.ip_address(address.strip().strip("[]"))
+    except ValueError:
+        return hashlib.sha256(address.encode(errors="surrogatepass")).hexdigest()[:16]
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is None:
+            groups = parsed.exploded.partition("%")[0].split(":")[:3]
+            return ":".join(f"{int(group, 16):x}" for group in groups) + "::"
+        parsed = parsed.ipv4_mapped
+    return ".".join(str(parsed).split(".")[:3]) + ".0"
+
+
+def simplify_user_agent(user_agent: str) -> str:
+    """A browser's or program's name for itself, without version numbers and without what it says in brackets (PII-3).
+
+    ``Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/128.0`` -> ``Mozilla Gecko Firefox``
+    """
+    kept, before = user_agent, None
+    while before != kept:
+        before, kept = kept, _BRACKETS.sub(" ", kept)
+    return " ".join(_VERSION.sub(" ", kept).split())

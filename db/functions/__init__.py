@@ -1,0 +1,1 @@
+"""Functions that live in Postgres, as statements for the migrations."""
