@@ -33,17 +33,26 @@ PLATFORM_LIFETIME: Final = timedelta(minutes=15)
 class LocalTokens:
     """Issues and verifies the gateway's own tokens.
 
-    `operators` says whether operators may have one: only where no OIDC issuer is configured.
-    `clock` gives seconds since the epoch.
+    `operators` says whether operators may have one: only where no OIDC issuer is configured. `skew` is in seconds,
+    `lifetime` is the usual one of a token, `clock` gives seconds since the epoch.
     """
 
-    def __init__(self, key: ECKey, *, operators: bool, skew: int = 60, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        key: ECKey,
+        *,
+        operators: bool,
+        skew: int = 60,
+        lifetime: timedelta = LIFETIME,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         key_id = key.kid
         if key_id is None:
             raise ValueError("The signing key has no key id: call ensure_kid() on it first.")
         self._key = key
         self._key_id: str = key_id
         self._operators = operators
+        self._lifetime = lifetime
         self._clock = clock
         self._expectation = Expectation((ALGORITHM,), ISSUER, AUDIENCE, skew)
 
@@ -62,7 +71,7 @@ class LocalTokens:
         `token_epoch`. Raises ValueError for a combination that `verify` would refuse.
         """
         if lifetime is None:
-            lifetime = PLATFORM_LIFETIME if kind is ActorKind.PLATFORM else LIFETIME
+            lifetime = min(self._lifetime, PLATFORM_LIFETIME) if kind is ActorKind.PLATFORM else self._lifetime
         if kind is ActorKind.OPERATOR and not self._operators:
             raise ValueError("An OIDC issuer is configured: operators get their tokens there.")
         if kind is ActorKind.INSTANCE and (tenant is None or epoch is None):

@@ -47,8 +47,7 @@ def truncate_ip(address: str) -> str:
         return hashlib.sha256(address.encode(errors="surrogatepass")).hexdigest()[:16]
     if isinstance(parsed, ipaddress.IPv6Address):
         if parsed.ipv4_mapped is None:
-            groups = parsed.exploded.partition("%")[0].split(":")[:3]
-            return ":".join(f"{int(group, 16):x}" for group in groups) + "::"
+            return ":".join(f"{parsed.packed[at] << 8 | parsed.packed[at + 1]:x}" for at in (0, 2, 4)) + "::"
         parsed = parsed.ipv4_mapped
     return ".".join(str(parsed).split(".")[:3]) + ".0"
 

@@ -1,0 +1,188 @@
+"""From the Authorization header to the actor: the one way in, for HTTP requests and for sockets alike.
+
+A token says who; the database says whether they exist, whether they may still come in, and what they may do, in one
+statement (`resolve`, the seam for a cache). Outside, every refusal reads the same; the reason is in the log.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import orjson
+import structlog
+
+from app.auth.actor import Actor, ActorKind, instance_actor, platform_actor
+from app.auth.claims import LONGEST_NAME, Token, TokenRejected, peek
+from app.auth.oidc import OidcIssuer
+from app.auth.scope import Assignment, Grants
+from app.auth.tokens import ISSUER, LocalTokens
+from app.graph.errors import Unauthenticated
+from app.identity.rules import pseudonym
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.auth")
+
+TENANT_HEADER: Final = "Fleetgraph-Tenant"
+"""Header, or field of connection_init, by which a person with several tenants names one (decision 24)."""
+
+_OPERATOR: Final = "SELECT gateway.resolve_operator($1, $2) AS found"
+_INSTANCE: Final = "SELECT gateway.resolve_instance($1, $2) AS found"
+
+
+class Rows(Protocol):
+    """The database as the gateway's role, with no tenant set."""
+
+    async def fetch_one(self, sql: str, *arguments: Any) -> Mapping[str, Any] | None:
+        """The first row of a statement with the arguments $1, $2 …, or None."""
+        ...
+
+
+class Invitations(Protocol):
+    """Binds a person who was invited to the subject of their first token (decision 27)."""
+
+    async def accept(self, token: Token, tenant_slug: str | None) -> bool:
+        """Whether an invitation for the token's verified e-mail address was found and bound."""
+        ...
+
+
+class Authenticator:
+    """Turns a bearer token into an actor.
+
+    `local` verifies the gateway's own tokens, `oidc` those of the issuer; either may be missing, and then its tokens
+    are refused. `now` gives the time, in UTC, at which grants must not have expired.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        *,
+        local: LocalTokens | None,
+        oidc: OidcIssuer | None = None,
+        invitations: Invitations | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._rows = rows
+        self._local = local
+        self._oidc = oidc
+        self._invitations = invitations
+        self._now = now
+
+    async def authenticate(self, authorization: str | None, tenant: str | None) -> Actor:
+        """The actor of a request.
+
+        `authorization` is the header's text (``Bearer …``), `tenant` that of `TENANT_HEADER`. Raises Unauthenticated.
+        """
+        try:
+            return await self.resolve(await self._verify(_bearer(authorization)), _slug(tenant))
+        except TokenRejected as rejected:
+            log.info("token_rejected", reason=rejected.reason)
+            raise Unauthenticated() from None
+
+    async def resolve(self, token: Token, tenant: str | None) -> Actor:
+        """The actor that a verified token stands for, with `tenant` as the request's header has it.
+
+        One statement; two for the first sign-in of a person who was invited. Raises TokenRejected for whoever does not
+        exist or may not come in, and Unauthenticated where the tenant must be named first.
+        """
+        if token.kind is ActorKind.PLATFORM:
+            return platform_actor(token.expires_at)
+        if tenant is not None and token.tenant is not None and tenant != token.tenant:
+            raise TokenRejected("the header names another tenant than the token")
+        if token.kind is ActorKind.INSTANCE:
+            return await self._instance(token)
+        return await self._operator(token, token.tenant or tenant)
+
+    async def close(self) -> None:
+        """Let go of the issuer's connections."""
+        if self._oidc is not None:
+            await self._oidc.close()
+
+    async def _verify(self, text: str) -> Token:
+        # The issuer is not believed here, it only chooses who is to judge; each judge checks it again.
+        issuer = peek(text).issuer
+        if self._local is not None and issuer == ISSUER:
+            return self._local.verify(text)
+        if self._oidc is not None and issuer == self._oidc.issuer:
+            return await self._oidc.verify(text)
+        raise TokenRejected("unknown issuer")
+
+    async def _operator(self, token: Token, tenant: str | None) -> Actor:
+        found = await self._find(_OPERATOR, token.subject, tenant)
+        if (
+            found is None
+            and self._invitations is not None
+            and token.email is not None
+            and await self._invitations.accept(token, tenant)
+        ):
+            found = await self._find(_OPERATOR, token.subject, tenant)
+        if found is None:
+            raise TokenRejected(f"unknown subject {pseudonym(token.subject)}")
+        if "several" in found:
+            raise Unauthenticated(f"You belong to several tenants: name one in the header {TENANT_HEADER}.")
+        if found["status"] != "ACTIVE":
+            raise TokenRejected(f"operator {found['id']} is {found['status']}")
+        return Actor(
+            kind=ActorKind.OPERATOR,
+            tenant_id=UUID(found["tenant_id"]),
+            tenant_slug=found["tenant_slug"],
+            id=UUID(found["id"]),
+            name=found["name"],
+            permissions=Grants.union(map(_assignment, found["grants"]), self._now()),
+            token_expires_at=token.expires_at,
+        )
+
+    async def _instance(self, token: Token) -> Actor:
+        try:
+            instance_id = UUID(token.subject)
+        except ValueError:
+            raise TokenRejected("the subject of an instance's token is no id") from None
+        found = await self._find(_INSTANCE, token.tenant, instance_id)
+        if found is None:
+            raise TokenRejected(f"unknown instance {instance_id}")
+        if found["state"] == "RETIRED":
+            raise TokenRejected(f"instance {instance_id} is RETIRED")
+        if found["token_epoch"] != token.epoch:
+            raise TokenRejected(f"token of instance {instance_id} was revoked: epoch {token.epoch}")
+        return instance_actor(
+            tenant_id=UUID(found["tenant_id"]),
+            tenant_slug=found["tenant_slug"],
+            instance_id=instance_id,
+            name=found["name"] or f"ins_{instance_id.hex}",
+            state=found["state"],
+            project_id=UUID(found["project_id"]),
+            token_expires_at=token.expires_at,
+        )
+
+    async def _find(self, sql: str, *arguments: Any) -> dict[str, Any] | None:
+        row = await self._rows.fetch_one(sql, *arguments)
+        found = None if row is None else row["found"]
+        # The driver gives jsonb as text unless somebody gave the connection a codec.
+        value: dict[str, Any] | None = orjson.loads(found) if isinstance(found, str) else found
+        return value
+
+
+def _assignment(grant: Mapping[str, Any]) -> Assignment:
+    project, environment, expires = grant["project_id"], grant["environment_id"], grant["expires_at"]
+    return Assignment(
+        permissions=frozenset(grant["permissions"]),
+        project_id=None if project is None else UUID(project),
+        environment_id=None if environment is None else UUID(environment),
+        expires_at=None if expires is None else datetime.fromisoformat(expires),
+    )
+
+
+def _bearer(authorization: str | None) -> str:
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise TokenRejected("no bearer token" if authorization else "no Authorization header")
+    return token.strip()
+
+
+def _slug(tenant: str | None) -> str | None:
+    """The header's slug; none if it is empty. What cannot be a slug is refused before the database sees it."""
+    if tenant is None or not tenant.strip():
+        return None
+    slug = tenant.strip()
+    if len(slug) > LONGEST_NAME or not slug.isascii() or not slug.isprintable():
+        raise TokenRejected("the header's tenant is no slug")
+    return slug

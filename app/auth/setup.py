@@ -1,0 +1,62 @@
+"""The authenticator that the settings ask for.
+
+===================  =========================  ===============================================================
+FLEETGRAPH_…         the gateway's signing key  operators sign in
+===================  =========================  ===============================================================
+(nothing)            a file, made on first run  with the gateway's own tokens (`fleetgraph token`)
+SECRET_KEY           derived from it            with the gateway's own tokens
+OIDC_ISSUER          none: agents get no token  at the issuer
+both                 derived from SECRET_KEY    at the issuer; the gateway's tokens serve agents and the platform
+===================  =========================  ===============================================================
+
+In production (FLEETGRAPH_ENVIRONMENT) no key is made up, so without SECRET_KEY the gateway has none.
+"""
+
+from datetime import timedelta
+
+from app.auth.authenticate import Authenticator, Invitations, Rows
+from app.auth.keys import derive_key, load_or_create_key
+from app.auth.oidc import OidcIssuer, OidcSettings
+from app.auth.tokens import LocalTokens
+from app.settings import Settings, SettingsError
+
+
+def open_local_tokens(settings: Settings) -> LocalTokens | None:
+    """The gateway's own tokens, or None where it has no key (see the table above). Raises KeyUnusable."""
+    if settings.secret_key is not None:
+        key = derive_key(settings.secret_key.get_secret_value())
+    elif settings.oidc_issuer is None and not settings.production:
+        key = load_or_create_key(settings.data_dir / "keys")
+    else:
+        return None
+    return LocalTokens(
+        key,
+        operators=settings.oidc_issuer is None,
+        skew=settings.clock_skew_seconds,
+        lifetime=timedelta(seconds=settings.token_ttl_seconds),
+    )
+
+
+def open_authenticator(settings: Settings, rows: Rows, invitations: Invitations | None = None) -> Authenticator:
+    """The authenticator of these settings; `close` it when the event loop ends.
+
+    Raises KeyUnusable, and SettingsError for an issuer that cannot be used or where nobody could sign in at all.
+    """
+    local = open_local_tokens(settings)
+    if settings.oidc_issuer is None or settings.oidc_audience is None:
+        if local is None:
+            raise SettingsError(
+                "FLEETGRAPH_SECRET_KEY or FLEETGRAPH_OIDC_ISSUER: in production one of them must be set, "
+                "or nobody can sign in"
+            )
+        return Authenticator(rows, local=local)
+    try:
+        demanded = OidcSettings(
+            issuer=settings.oidc_issuer,
+            audience=settings.oidc_audience,
+            algorithms=settings.oidc_algorithms,
+            skew=settings.clock_skew_seconds,
+        )
+    except ValueError as error:
+        raise SettingsError(f"FLEETGRAPH_OIDC_ISSUER: {error}") from None
+    return Authenticator(rows, local=local, oidc=OidcIssuer(demanded), invitations=invitations)
