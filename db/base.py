@@ -130,7 +130,7 @@ class Model(DeclarativeBase):
 
 
 def _created_with_id(context: DefaultExecutionContext) -> datetime:
-    return created_at(context.get_current_parameters()["id"])
+    return created_at(context.get_current_parameters()["id"])  # type: ignore[no-untyped-call]
 
 
 class Row:

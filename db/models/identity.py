@@ -96,7 +96,7 @@ class Operator(TenantScoped, Changing, Noted, Model):
     )
     name: Mapped[name_text] = column("Name as shown to others.")
     email: Mapped[name_text] = column(
-        "E-mail address; masked except for the person and for holders of `export:gdpr` (PII-1)."
+        "E-mail address (PII-1)."
     )
     avatar_url: Mapped[str | None] = column("Address of a picture.")
     status: Mapped[OperatorStatus] = column("Whether the person may sign in.", default=OperatorStatus.ACTIVE)
@@ -120,7 +120,7 @@ class OrgMember(TenantScoped, Changing, Noted, Model):
         "projects", "Project the person belongs to; absent means the whole tenant."
     )
     name: Mapped[name_text] = column("Name as shown to others.")
-    email: Mapped[name_text | None] = column("E-mail address; masked as an operator's (PII-1).")
+    email: Mapped[name_text | None] = column("E-mail address (PII-1).")
     role: Mapped[str] = column("Function in words, such as `Head of Research`.")
     title: Mapped[str | None] = column("Job title.")
     avatar: Mapped[str | None] = column("Address of a picture, or an emoji.")

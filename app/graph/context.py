@@ -1,0 +1,36 @@
+"""What the resolvers of one operation share."""
+
+from typing import Any, TypeAlias
+
+from graphql import GraphQLResolveInfo
+
+from app.auth.actor import Actor
+from app.graph.loaders import Loaders
+from app.graph.paging import Reader
+from db.session import Reading
+
+
+class OperationContext:
+    """One operation: its caller, its snapshot of the database, its loaders."""
+
+    def __init__(self, actor: Actor, reading: Reading, request_id: str) -> None:
+        self.actor = actor
+        self.reading = reading
+        self.request_id = request_id
+        self.reader = Reader(actor)
+        self.loaders = Loaders(reading, self.reader)
+
+    @property
+    def statements(self) -> int:
+        """Data statements so far (decision 35)."""
+        return self.reading.statements
+
+
+Info: TypeAlias = GraphQLResolveInfo[Any]
+"""What graphql-core tells a resolver; `context` is an OperationContext."""
+
+
+def context_of(info: Info) -> OperationContext:
+    """The context of a resolver's operation."""
+    context: OperationContext = info.context
+    return context

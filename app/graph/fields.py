@@ -1,0 +1,163 @@
+"""The fields of the kit: what an annotation says, and resolvers on graphql-core's own terms.
+
+Strawberry builds the schema from these fields; at run time graphql-core calls `resolve` itself, since a wrapper a
+field costs more than the field.
+"""
+
+import enum
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, Optional, TypeAlias
+
+import strawberry
+from graphql import GraphQLObjectType, GraphQLSchema
+from strawberry.annotation import StrawberryAnnotation
+from strawberry.types.arguments import StrawberryArgument
+from strawberry.types.field import StrawberryField
+
+from app.graph.registry import Named
+
+Resolver: TypeAlias = Callable[..., Any]
+"""(source, info, **arguments) -> value or awaitable; arguments as graphql-core coerced them."""
+
+_SHAPE: Final = re.compile(r"^(?:(?P<outer>Connection|list)\[)?(?P<name>\w+)\]?(?P<optional>\s*\|\s*None)?$")
+
+
+class GraphField(StrawberryField):
+    """A field with a resolver that gets graphql-core's source, info and coerced arguments."""
+
+    resolve: Resolver
+
+
+def optional(base: Any) -> Any:
+    """`base | None` for what may be a lazy type, which has no `|`."""
+    return Optional[base]  # noqa: UP045
+
+
+def list_of(base: Any) -> Any:
+    """`[base!]!`."""
+    return list[base]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an annotation of a type says: `list[Task] | None` is name Task, outer list, optional."""
+
+    name: str
+    outer: str | None
+    optional: bool
+
+    @classmethod
+    def of(cls, annotation: str, where: str) -> "Shape":
+        """The shape of an annotation's text; TypeError where it is of another form."""
+        match = _SHAPE.match(annotation.strip())
+        if match is None:
+            raise TypeError(f"{where}: annotate with X, X | None, list[X] or Connection[X], not {annotation!r}.")
+        return cls(match["name"], match["outer"], match["optional"] is not None)
+
+    def graphql(self, base: Any) -> Any:
+        """The annotation that Strawberry understands, with `base` in the place of the name."""
+        inner = list_of(base) if self.outer == "list" else base
+        return optional(inner) if self.optional else inner
+
+
+def base_type(name: str, namespace: dict[str, Any]) -> Any:
+    """The type that a name means: a scalar, enum or JSON type of the module, else a type of the graph by name."""
+    found = _BUILTIN_NAMES.get(name) or namespace.get(name)
+    if isinstance(found, type) and issubclass(found, enum.Enum):
+        return described_enum(found)
+    return Named(name) if found is None or hasattr(found, "__strawberry_definition__") else found
+
+
+_BUILTIN_NAMES: Final[dict[str, type]] = {"str": str, "int": int, "float": float, "bool": bool}
+
+
+def described_enum(enumeration: type[enum.Enum]) -> type[enum.Enum]:
+    """The enum as a type of the graph, with its docstring and its values' descriptions."""
+    if not hasattr(enumeration, "__strawberry_definition__"):
+        strawberry.enum(enumeration, description=inspect.cleandoc(enumeration.__doc__ or ""))
+        for value in enumeration.__strawberry_definition__.values:  # type: ignore[attr-defined]
+            value.description = getattr(enumeration[value.name], "description", "") or None
+    return enumeration
+
+
+def graph_field(
+    name: str, annotation: Any, description: str | None, resolve: Resolver, arguments: Sequence[StrawberryArgument] = ()
+) -> GraphField:
+    """A field of the kit."""
+    made = GraphField(
+        python_name=name, type_annotation=StrawberryAnnotation(annotation), description=description, default=None
+    )
+    made.resolve = resolve
+    made.arguments = list(arguments)
+    return made
+
+
+def argument(name: str, annotation: Any, description: str, default: Any = strawberry.UNSET) -> StrawberryArgument:
+    """An argument of a field of the kit."""
+    return StrawberryArgument(
+        python_name=name,
+        graphql_name=None,
+        type_annotation=StrawberryAnnotation(annotation),
+        description=description,
+        default=default,
+    )
+
+
+def attribute(name: str, python_type: type | None) -> Resolver:
+    """Reads a column off a row, as the scalar of the graph wants it: money as float, enums by value."""
+    if python_type is Decimal:
+
+        def resolve(row: Any, _info: Any) -> Any:
+            value = getattr(row, name)
+            return None if value is None else float(value)
+
+    elif python_type is not None and issubclass(python_type, enum.Enum):
+
+        def resolve(row: Any, _info: Any) -> Any:
+            value = getattr(row, name)
+            return None if value is None else value.value
+
+    elif python_type is list:
+
+        def resolve(row: Any, _info: Any) -> Any:
+            value = getattr(row, name)
+            return None if value is None else [getattr(item, "value", item) for item in value]
+
+    else:
+
+        def resolve(row: Any, _info: Any) -> Any:
+            return getattr(row, name)
+
+    return resolve
+
+
+def key_of_json(key: str, name: str) -> Resolver:
+    """Reads a key off an object out of a JSON column; a time is kept there as RFC 3339 text."""
+
+    def resolve(source: dict[str, Any], _info: Any) -> Any:
+        return source.get(key)
+
+    def resolve_time(source: dict[str, Any], _info: Any) -> Any:
+        value = source.get(key)
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+
+    return resolve_time if name == "datetime" else resolve
+
+
+def bind(schema: GraphQLSchema) -> None:
+    """Put the kit's resolvers into a schema that Strawberry built."""
+    for kind in schema.type_map.values():
+        if not isinstance(kind, GraphQLObjectType):
+            continue
+        ours = False
+        for one in kind.fields.values():
+            definition = one.extensions.get("strawberry-definition")
+            if isinstance(definition, GraphField):
+                one.resolve, ours = definition.resolve, True
+        if ours:
+            kind.is_type_of = None  # rows are of their type by construction; interfaces ask the row for its name
