@@ -7,10 +7,10 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import orjson
-from sqlalchemy import URL, ColumnElement, Executable, Row, Table, make_url, text
+from sqlalchemy import ColumnElement, Executable, Row, Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
-from db.roles import GATEWAY, PLATFORM
+from db.connections import Connection, Connections
 
 
 class Caller(Protocol):
@@ -87,22 +87,17 @@ class Database:
 
     def __init__(
         self,
-        url: str,
+        connections: Connections,
         *,
-        platform_url: str | None = None,
-        read_url: str | None = None,
         pool_size: int = 10,
         statement_timeout_ms: int = 30_000,
-        assume_roles: bool = False,
     ) -> None:
-        """`assume_roles`: the URLs' role is a member of the gateway's and the platform's, and takes them on."""
-        gateway = {"role": GATEWAY} if assume_roles else {}
-        platform = {"role": PLATFORM} if assume_roles else {}
+        """`statement_timeout_ms` bounds each statement of a request; what the platform does takes as long as it takes."""
         limits = {"statement_timeout": str(statement_timeout_ms)}
-        self.engine = _engine(url, pool_size, gateway | limits)
-        self.read_engine = self.engine if read_url is None else _engine(read_url, pool_size, gateway | limits)
-        self._platform_url = platform_url or url
-        self._platform_settings = platform
+        self.connections = connections
+        self.engine = _engine(connections.gateway, pool_size, limits)
+        is_same = connections.read == connections.gateway
+        self.read_engine = self.engine if is_same else _engine(connections.read, pool_size, limits)
         self._platform: AsyncEngine | None = None
 
     @asynccontextmanager
@@ -125,7 +120,7 @@ class Database:
     async def platform(self) -> AsyncIterator[AsyncConnection]:
         """One transaction that passes row-level security: for bootstrap, retention, jobs and imports (decision 24)."""
         if self._platform is None:
-            self._platform = _engine(self._platform_url, 2, self._platform_settings)
+            self._platform = _engine(self.connections.platform, 2, {})
         async with self._platform.begin() as connection:
             yield connection
 
@@ -147,18 +142,13 @@ class Database:
             await engine.dispose()
 
 
-def async_url(url: str) -> URL:
-    """A postgresql:// URL as SQLAlchemy's asyncpg dialect wants it."""
-    return make_url(url).set(drivername="postgresql+asyncpg")
-
-
-def _engine(url: str, pool_size: int, settings: dict[str, str]) -> AsyncEngine:
+def _engine(connection: Connection, pool_size: int, settings: dict[str, str]) -> AsyncEngine:
     return create_async_engine(
-        async_url(url),
+        connection.sqlalchemy_url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
-        connect_args={"server_settings": {"application_name": "fleetgraph", "jit": "off", **settings}},
+        connect_args={"server_settings": {"application_name": "fleetgraph", **connection.server_settings, **settings}},
     )

@@ -1,0 +1,82 @@
+"""Bringing a database to the newest version: the versions of db/migrations, then functions, triggers and walls."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import alembic.command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection as SyncConnection
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from db.connections import Connection
+from db.functions import auth, logs, walls
+from db.roles import GATEWAY
+
+_LOCK: Final = 7_305_110_426_197_364_001
+"""Advisory lock of whoever migrates: two gateways that start at once take turns."""
+_SCHEMA: Final = "gateway"
+
+
+def head_version() -> str:
+    """The newest version that this code knows."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    if found is None:
+        raise RuntimeError("db/migrations has no version")
+    return found
+
+
+async def current_version(fetch_one: Callable[..., Awaitable[Any]]) -> str | None:
+    """The version of a database, asked through `Database.fetch_one`; None where it was never migrated."""
+    found = await fetch_one("SELECT to_regclass($1) IS NOT NULL AS there", f"{_SCHEMA}.alembic_version")
+    if not found["there"]:
+        return None
+    row = await fetch_one(f"SELECT version_num FROM {_SCHEMA}.alembic_version")
+    return None if row is None else str(row["version_num"])
+
+
+async def migrate(owner: Connection) -> tuple[str | None, str]:
+    """Bring the database to the newest version in one transaction; returns the version before and after.
+
+    `owner` is the role that owns the tables. A failure leaves the database as it was.
+    """
+    engine = create_async_engine(
+        owner.sqlalchemy_url,
+        poolclass=NullPool,
+        connect_args={"server_settings": {"application_name": "fleetgraph-migrate", **owner.server_settings}},
+    )
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}"))
+            before = await connection.run_sync(_upgrade)
+            for statement in (*logs.CREATE, *auth.CREATE, *walls.CREATE):
+                await connection.exec_driver_sql(statement)
+            # Readiness asks for the version, as the gateway's role.
+            await connection.exec_driver_sql(f"GRANT SELECT ON {_SCHEMA}.alembic_version TO {GATEWAY}")
+            await connection.execute(
+                text(
+                    "SELECT gateway.ensure_op_event_partitions(now() - interval '3 months', now() + interval '2 months')"
+                )
+            )
+    finally:
+        await engine.dispose()
+    return before, head_version()
+
+
+def _upgrade(connection: SyncConnection) -> str | None:
+    before = MigrationContext.configure(connection, opts={"version_table_schema": _SCHEMA}).get_current_revision()
+    config = _config()
+    config.attributes["connection"] = connection
+    alembic.command.upgrade(config, "head")
+    return before
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
