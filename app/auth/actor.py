@@ -19,6 +19,7 @@ from app.auth.permissions import (
     READ_PERMISSION,
 )
 from app.auth.scope import NO_GRANTS, NOWHERE, TENANT_WIDE, Grants, Reach, Scope
+from db.enums import InstanceState
 
 NO_TENANT: Final = UUID(int=0)
 """The tenant of the platform's own actor: no tenant has this id, so under row-level security it sees no row."""
@@ -115,7 +116,7 @@ def instance_actor(
         tenant_slug=tenant_slug,
         id=instance_id,
         name=name,
-        permissions=NO_GRANTS if state == "QUARANTINED" else instance_grants(instance_id, project_id),
+        permissions=NO_GRANTS if state == InstanceState.QUARANTINED else instance_grants(instance_id, project_id),
         token_expires_at=token_expires_at,
         project_id=project_id,
         instance_state=state,

@@ -19,6 +19,7 @@ from app.auth.scope import Assignment, Grants
 from app.auth.tokens import ISSUER, LocalTokens
 from app.graph.errors import Unauthenticated
 from app.identity.rules import pseudonym
+from db.enums import InstanceState, OperatorStatus
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.auth")
 
@@ -119,7 +120,7 @@ class Authenticator:
             raise TokenRejected(f"unknown subject {pseudonym(token.subject)}")
         if "several" in found:
             raise Unauthenticated(f"You belong to several tenants: name one in the header {TENANT_HEADER}.")
-        if found["status"] != "ACTIVE":
+        if found["status"] != OperatorStatus.ACTIVE:
             raise TokenRejected(f"operator {found['id']} is {found['status']}")
         return Actor(
             kind=ActorKind.OPERATOR,
@@ -139,7 +140,7 @@ class Authenticator:
         found = await self._find(_INSTANCE, token.tenant, instance_id)
         if found is None:
             raise TokenRejected(f"unknown instance {instance_id}")
-        if found["state"] == "RETIRED":
+        if found["state"] == InstanceState.RETIRED:
             raise TokenRejected(f"instance {instance_id} is RETIRED")
         if found["token_epoch"] != token.epoch:
             raise TokenRejected(f"token of instance {instance_id} was revoked: epoch {token.epoch}")

@@ -44,6 +44,7 @@ __all__ = [
     "SystemRole",
     "check_permissions",
     "find_system_role",
+    "role_key",
 ]
 
 
@@ -145,10 +146,14 @@ PLATFORM_PERMISSIONS: Final = _ALL - _ADMIN
 """What the platform token allows (decision 24): what no role inside a tenant can. It reads no tenant's rows."""
 
 
+def role_key(name: str) -> str:
+    """What two spellings of a role's name have in common: case does not count, nor `_` or `-` for a space."""
+    return " ".join(name.replace("_", " ").replace("-", " ").split()).casefold()
+
+
 def find_system_role(name: str) -> SystemRole | None:
-    """The built-in role of this name, whatever its case, and with `_` or `-` for a space."""
-    wanted = " ".join(name.replace("_", " ").replace("-", " ").split()).casefold()
-    return next((role for role in SYSTEM_ROLES.values() if role.name.casefold() == wanted), None)
+    """The built-in role of this name, in any spelling that `role_key` takes for the same."""
+    return next((role for role in SYSTEM_ROLES.values() if role_key(role.name) == role_key(name)), None)
 
 
 # --- Reading (decisions 28 to 31) -------------------------------------------------------------------------------------

@@ -14,11 +14,13 @@ In production (FLEETGRAPH_ENVIRONMENT) no key is made up, so without SECRET_KEY 
 
 from datetime import timedelta
 
-from app.auth.authenticate import Authenticator, Invitations, Rows
+from app.auth.authenticate import Authenticator
+from app.auth.invitations import InvitedOperators
 from app.auth.keys import derive_key, load_or_create_key
 from app.auth.oidc import OidcIssuer, OidcSettings
 from app.auth.tokens import LocalTokens
 from app.settings import Settings, SettingsError
+from db.session import Database
 
 
 def open_local_tokens(settings: Settings) -> LocalTokens | None:
@@ -37,7 +39,7 @@ def open_local_tokens(settings: Settings) -> LocalTokens | None:
     )
 
 
-def open_authenticator(settings: Settings, rows: Rows, invitations: Invitations | None = None) -> Authenticator:
+def open_authenticator(settings: Settings, database: Database) -> Authenticator:
     """The authenticator of these settings; `close` it when the event loop ends.
 
     Raises KeyUnusable, and SettingsError for an issuer that cannot be used or where nobody could sign in at all.
@@ -49,7 +51,7 @@ def open_authenticator(settings: Settings, rows: Rows, invitations: Invitations 
                 "FLEETGRAPH_SECRET_KEY or FLEETGRAPH_OIDC_ISSUER: in production one of them must be set, "
                 "or nobody can sign in"
             )
-        return Authenticator(rows, local=local)
+        return Authenticator(database, local=local)
     try:
         demanded = OidcSettings(
             issuer=settings.oidc_issuer,
@@ -59,4 +61,4 @@ def open_authenticator(settings: Settings, rows: Rows, invitations: Invitations 
         )
     except ValueError as error:
         raise SettingsError(f"FLEETGRAPH_OIDC_ISSUER: {error}") from None
-    return Authenticator(rows, local=local, oidc=OidcIssuer(demanded), invitations=invitations)
+    return Authenticator(database, local=local, oidc=OidcIssuer(demanded), invitations=InvitedOperators(database))
