@@ -87,9 +87,12 @@ def build(say: Callable[[str], None] = lambda line: None, *, output: Path = OUTP
             _install_packages(node, say)
             say("Bundling the GraphiQL page")
             stage = output.with_name(f"{output.name}.new")
-            _run([str(node.program), "build.mjs", str(stage)], node, "The bundling")
-            (stage / _FINGERPRINT).write_text(wanted + "\n", encoding="ascii")
-            _replace(stage, output)
+            try:
+                _run([str(node.program), "build.mjs", str(stage)], node, "The bundling")
+                (stage / _FINGERPRINT).write_text(wanted + "\n", encoding="ascii")
+                _replace(stage, output)
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
     except (_BuildError, OSError) as problem:
         with suppress(OSError):  # a read-only installation: the caller hears the reason all the same
             failure.write_text(f"{problem}\n", encoding="utf-8")

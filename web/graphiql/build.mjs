@@ -17,6 +17,12 @@ if (!output) {
   process.exit(2);
 }
 
+// esbuild has printed what is wrong and where; a stack of this script would push that out of sight.
+process.on("uncaughtException", (error) => {
+  if (!error.errors) console.error(error.message);
+  process.exit(1);
+});
+
 const MEDIA_TYPES = {
   ".css": "text/css; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",

@@ -1,5 +1,5 @@
 import type { Fetcher } from "@graphiql/toolkit";
-import { getOperationAST } from "graphql";
+import { Kind, parse } from "graphql";
 import { createClient, type Client, type SubscribePayload } from "graphql-ws";
 import { authorization, type Credentials } from "./credentials";
 
@@ -11,6 +11,13 @@ export interface Answer {
 
 /** The page is served at the API's own path, below whatever prefix a proxy puts before it. */
 const path = location.pathname;
+
+/** An error whose text is for people: GraphiQL would print its stack too. */
+function complaint(text: string): Error {
+  const error = new Error(text);
+  delete error.stack;
+  return error;
+}
 
 /** Sends one operation. Throws an Error with a text for people when what comes back is no GraphQL answer. */
 export async function send(credentials: Credentials, body: object, headers: Record<string, string> = {}): Promise<Answer> {
@@ -28,19 +35,35 @@ export async function send(credentials: Credentials, body: object, headers: Reco
       body: JSON.stringify(body),
     });
   } catch {
-    throw new Error("The gateway does not answer. Is it running?");
+    throw complaint("The gateway does not answer. Is it running?");
   }
   const text = await response.text();
   try {
     return JSON.parse(text) as Answer;
   } catch {
-    throw new Error(`The gateway answered ${response.status} ${response.statusText}: ${text.slice(0, 300)}`.trim());
+    throw complaint(`The gateway answered ${response.status} ${response.statusText}: ${text.slice(0, 300)}`.trim());
   }
 }
 
 /** Whether an answer says that the token is missing, wrong or expired. */
 export const isUnauthenticated = (answer: Answer): boolean =>
   answer.errors?.some((error) => error.extensions?.["code"] === "UNAUTHENTICATED") ?? false;
+
+/**
+ * Which operation of a document is meant. GraphiQL notes the name a moment after the text has changed, so that a text
+ * pasted and run at once would go out under the name of the one before it.
+ */
+function chosenOperation(query: string, name: string | null | undefined): { operation?: string; operationName?: string } {
+  let definitions;
+  try {
+    definitions = parse(query).definitions.filter((definition) => definition.kind === Kind.OPERATION_DEFINITION);
+  } catch {
+    return name ? { operationName: name } : {}; // the gateway tells what is wrong with the text
+  }
+  const [only] = definitions;
+  const chosen = definitions.length === 1 ? only : definitions.find((definition) => definition.name?.value === name);
+  return { ...(chosen && { operation: chosen.operation }), ...(chosen?.name && { operationName: chosen.name.value }) };
+}
 
 /** What GraphiQL runs its operations with: queries and mutations by POST, subscriptions by WebSocket on the same path. */
 export class Gateway {
@@ -57,10 +80,10 @@ export class Gateway {
   }
 
   readonly fetcher: Fetcher = async (parameters, options) => {
-    const document = options?.documentAST;
-    const operation = document && getOperationAST(document, parameters.operationName ?? undefined);
-    if (operation?.operation === "subscription") return this.#subscribe(parameters as SubscribePayload);
-    const answer = await send(this.credentials, parameters, options?.headers);
+    const { operation, operationName } = chosenOperation(parameters.query, parameters.operationName);
+    const body = { ...parameters, operationName };
+    if (operation === "subscription") return this.#subscribe(body);
+    const answer = await send(this.credentials, body, options?.headers);
     if (isUnauthenticated(answer)) this.onUnauthenticated();
     return answer as never;
   };
@@ -71,7 +94,7 @@ export class Gateway {
     const explain = (error: unknown): never => {
       if (!(error instanceof CloseEvent)) throw error;
       if (error.code === 4401) this.onUnauthenticated();
-      throw new Error(`The subscription's socket was closed: ${error.code} ${error.reason}`.trim());
+      throw complaint(`The subscription's socket was closed: ${error.code} ${error.reason}`.trim());
     };
     return {
       next: () => events.next().catch(explain) as Promise<IteratorResult<never>>,
