@@ -1,6 +1,8 @@
 """Bringing a database to the newest version: the versions of db/migrations, then functions, triggers and walls."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from db.connections import Connection
+from db.connections import Connection, open_connection
 from db.functions import auth, logs, walls
 from db.roles import GATEWAY
 
@@ -39,6 +41,26 @@ async def current_version(fetch_one: Callable[..., Awaitable[Any]]) -> str | Non
     return None if row is None else str(row["version_num"])
 
 
+def pending(owner_url: str) -> list[str]:
+    """The versions that a database lacks, oldest first. Not for use inside an event loop."""
+    return asyncio.run(_pending(owner_url))
+
+
+def upgrade(owner_url: str) -> None:
+    """`migrate` for the command line. Not for use inside an event loop."""
+    asyncio.run(migrate(Connection(owner_url)))
+
+
+async def _pending(owner_url: str) -> list[str]:
+    connection = await open_connection(owner_url)
+    try:
+        current = await current_version(connection.fetchrow)
+    finally:
+        await connection.close()
+    script = ScriptDirectory.from_config(_config())
+    return [one.revision for one in script.iterate_revisions("head", current or "base")][::-1]
+
+
 async def migrate(owner: Connection) -> tuple[str | None, str]:
     """Bring the database to the newest version in one transaction; returns the version before and after.
 
@@ -58,14 +80,16 @@ async def migrate(owner: Connection) -> tuple[str | None, str]:
                 await connection.exec_driver_sql(statement)
             # Readiness asks for the version, as the gateway's role.
             await connection.exec_driver_sql(f"GRANT SELECT ON {_SCHEMA}.alembic_version TO {GATEWAY}")
-            await connection.execute(
-                text(
-                    "SELECT gateway.ensure_op_event_partitions(now() - interval '3 months', now() + interval '2 months')"
-                )
-            )
+            await connection.execute(text(f"SELECT {_SCHEMA}.ensure_op_event_partitions(:since, :until)"), _months())
     finally:
         await engine.dispose()
     return before, head_version()
+
+
+def _months() -> dict[str, datetime]:
+    """The partitions of op events that must be there: what retention may keep, and two months ahead."""
+    now = datetime.now(UTC)
+    return {"since": now - timedelta(days=92), "until": now + timedelta(days=62)}
 
 
 def _upgrade(connection: SyncConnection) -> str | None:
