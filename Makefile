@@ -40,7 +40,7 @@ install: .venv/.installed .venv/.graphiql
 	@touch $@
 
 # The page for browsers. A machine that cannot build it serves the API all the same; `fleetgraph doctor` says why.
-.venv/.graphiql: .venv/.installed web/graphiql/package-lock.json $(shell find web/graphiql/src docs/examples -type f 2>/dev/null)
+.venv/.graphiql: .venv/.installed $(wildcard web/graphiql/*.json web/graphiql/*.mjs) $(shell find web/graphiql/src docs/examples -type f 2>/dev/null)
 	@$(BIN)/python -m app.http.graphiql_build
 	@touch $@
 

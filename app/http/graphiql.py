@@ -2,7 +2,8 @@
 
 The page is made at install time (`app.http.graphiql_build`). Every script, style, font and worker comes from this
 origin (trap 18), and the Content-Security-Policy lets it load nothing else. Neither the page nor an asset tells
-anything about the fleet, so both are served without a token; the page asks for one.
+anything about the fleet, so both are served without a token; the page asks for one. What every answer has (no framing,
+no sniffing, no referrer) is added by `app.http.headers.SafeHeaders`.
 """
 
 from __future__ import annotations
@@ -38,9 +39,6 @@ CONTENT_SECURITY_POLICY = "; ".join(
 _HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
 }
 
 
@@ -106,7 +104,9 @@ class Page:
             failed = graphiql_build.last_failure(self.directory) is not None
             html = _MISSING.format(happened="could not be built" if failed else "has not been built", remedy=_REMEDY)
             return HTMLResponse(html, 503, headers={**_HEADERS, "Cache-Control": "no-store"})
-        return HTMLResponse(built.html, headers={**_HEADERS, "Cache-Control": "no-cache"})
+        # The same address answers in JSON too: a copy of the page is not to be taken for that.
+        headers = {**_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept, Authorization"}
+        return HTMLResponse(built.html, headers=headers)
 
     async def asset(self, request: Request) -> Response:
         """One file of the page. Only names that the build listed exist, so that no path leads out of it."""
@@ -137,27 +137,6 @@ def _takes_gzip(accept_encoding: str) -> bool:
     return False
 
 
-def wants_page(accept: str) -> bool:
-    """Whether an `Accept` header is a browser's that follows a link, rather than an API client's.
-
-    It names `text/html`, and ranks neither of GraphQL's media types above it.
-    """
-    ranks: dict[str, float] = {}
-    for part in accept.lower().split(","):
-        media_type, *parameters = (piece.strip() for piece in part.split(";"))
-        ranks[media_type] = 1.0
-        for parameter in parameters:
-            if parameter.startswith("q="):
-                try:
-                    ranks[media_type] = float(parameter[2:])
-                except ValueError:
-                    ranks[media_type] = 0.0
-    html = ranks.get("text/html", 0.0)
-    return html > 0.0 and all(
-        ranks.get(other, 0.0) <= html for other in ("application/json", "application/graphql-response+json")
-    )
-
-
 _PAGE = Page()
 
 page = _PAGE.page
@@ -166,7 +145,7 @@ status = _PAGE.status
 
 
 def routes() -> list[Route]:
-    """The assets' route. The page itself shares `/graphql` with the API: serve `page` where `wants_page` says so."""
+    """The assets' route. The page itself shares `/graphql` with the API, which hands it to who asks for HTML."""
     return [Route(ASSETS_PATH, asset, methods=["GET"])]
 
 

@@ -19,12 +19,14 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.asgi import GraphQL
 from strawberry.types.unset import UnsetType
 
 from app.http import graphiql
+from app.http.headers import SafeHeaders
+from app.http.negotiation import RESPONSES, Media, negotiate
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
 MANY_TENANTS_TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtYW55In0.c2lnbmF0dXJl"
@@ -87,16 +89,13 @@ class Stage:
         self.connection_params: list[object] = []
         self.subscriptions = 0
         self._graphql = _Api(self)
-        self.app = Starlette(routes=[*graphiql.routes(), Route("/graphql", self._serve)])
+        routes: list[BaseRoute] = [*graphiql.routes(), Route("/graphql", _Door(self))]
+        self.app = SafeHeaders(Starlette(routes=routes))
         self.url = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         target: ASGIApp = self._graphql if scope["type"] == "websocket" else self.app
         await target(scope, receive, send)
-
-    @property
-    def _serve(self) -> ASGIApp:
-        return _Door(self)
 
 
 class _Api(GraphQL[object, None]):
@@ -118,7 +117,7 @@ class _Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         response: Response
-        if request.method == "GET" and graphiql.wants_page(request.headers.get("accept", "")):
+        if negotiate(request.headers.get("accept"), (*RESPONSES, Media.HTML)) is Media.HTML:
             response = await graphiql.page(request)
         elif request.headers.get("authorization", "").removeprefix("Bearer ") not in self._stage.good_tokens:
             error = {"message": "The token is not good any more.", "extensions": {"code": "UNAUTHENTICATED"}}
