@@ -40,12 +40,16 @@ _TOO_LONG: Final = re.compile(r"contains more than \d+ (tokens|comments)")
 
 
 class Refused(Exception):  # noqa: N818 - nothing went wrong here: the request did
-    """A request that cannot be executed, with every reason. ``default`` is the code of reasons that bring none."""
+    """A request that cannot be executed, with every reason. ``default`` is the code of reasons that bring none.
 
-    def __init__(self, errors: Sequence[GraphQLError], default: ErrorCode) -> None:
+    A ``malformed`` one is no GraphQL request at all, which HTTP has its own status for.
+    """
+
+    def __init__(self, errors: Sequence[GraphQLError], default: ErrorCode, malformed: bool = False) -> None:
         super().__init__("; ".join(error.message for error in errors))
         self.errors = errors
         self.default = default
+        self.malformed = malformed
 
 
 @dataclass(frozen=True, slots=True)

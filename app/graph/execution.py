@@ -301,13 +301,13 @@ def _persisted_hash(request: GraphQLRequest) -> str | None:
     persisted = (request.extensions or {}).get("persistedQuery")
     if persisted is None:
         if request.query is None:
-            raise _bad("The request has no query.", "query")
+            raise _malformed("The request has no query.", "query")
         return None
     found = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
     if not isinstance(found, str):
-        raise _bad("Give the SHA-256 of the query in hex.", "extensions.persistedQuery.sha256Hash")
+        raise _malformed("Give the SHA-256 of the query in hex.", "extensions.persistedQuery.sha256Hash")
     return found.lower()
 
 
-def _bad(message: str, argument: str) -> Refused:
-    return Refused([BadUserInput(message, argument)], ErrorCode.BAD_USER_INPUT)
+def _malformed(message: str, argument: str) -> Refused:
+    return Refused([BadUserInput(message, argument)], ErrorCode.BAD_USER_INPUT, malformed=True)
