@@ -155,11 +155,15 @@ class Authenticator:
         )
 
     async def _find(self, sql: str, *arguments: Any) -> dict[str, Any] | None:
-        row = await self._rows.fetch_one(sql, *arguments)
-        found = None if row is None else row["found"]
-        # The driver gives jsonb as text unless somebody gave the connection a codec.
-        value: dict[str, Any] | None = orjson.loads(found) if isinstance(found, str) else found
-        return value
+        return answer_of(await self._rows.fetch_one(sql, *arguments))
+
+
+def answer_of(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The JSON object that one of the functions of db/functions/auth.py answered with, or None."""
+    found = None if row is None else row["found"]
+    # The driver gives jsonb as text unless somebody gave the connection a codec.
+    value: dict[str, Any] | None = orjson.loads(found) if isinstance(found, str) else found
+    return value
 
 
 def _assignment(grant: Mapping[str, Any]) -> Assignment:

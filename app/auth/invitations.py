@@ -6,14 +6,14 @@ the request must name one. An invitation is good once: nobody can bind a row tha
 """
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-import orjson
 import structlog
 from sqlalchemy import insert, update
 
 from app.auth.actor import Actor, ActorKind
+from app.auth.authenticate import answer_of
 from app.auth.claims import Token
 from app.auth.scope import NO_GRANTS
 from app.identity.rules import pseudonym
@@ -42,10 +42,9 @@ class InvitedOperators:
         """
         if token.email is None or token.subject.startswith(INVITED):
             return False
-        row = await self._database.fetch_one(_FIND, token.email, tenant_slug)
-        if row is None or row["found"] is None:
+        found = answer_of(await self._database.fetch_one(_FIND, token.email, tenant_slug))
+        if found is None:
             return False
-        found: dict[str, Any] = orjson.loads(row["found"])
         operator_id, tenant_id = UUID(found["id"]), UUID(found["tenant_id"])
         person = Actor(
             kind=ActorKind.OPERATOR,
