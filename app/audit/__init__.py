@@ -1,0 +1,1 @@
+"""The three journals: governed changes, telemetry of execution, and security."""
