@@ -16,7 +16,10 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, Generic, TypeVar, cast
+from uuid import UUID
 
 import strawberry
 from sqlalchemy import ARRAY, Column, Float, MetaData, Numeric, Table
@@ -41,7 +44,7 @@ from app.graph.registry import (
     register,
     row_key,
 )
-from app.graph.scalars import JSON
+from app.graph.scalars import JSON, format_datetime
 from db.base import EnumText, Model
 
 T = TypeVar("T")
@@ -164,6 +167,35 @@ def masked(show: Callable[[Any], Any], permission: str) -> Any:
         return graph_field(name, shape.graphql(base_type(shape.name, {})), description, resolve)
 
     return _Declared(make)
+
+
+def notes(*columns: str) -> Any:
+    """The row's open notes, with the columns that used to be kept in them under their old keys (decision 14)."""
+
+    def make(declaration: "_Declaration", name: str, shape: Shape) -> GraphField:
+        column = declaration.column(name)
+        kept = [(camel(declaration.table.c[one].name), one) for one in columns]
+
+        def resolve(row: Any, _info: Info) -> Any:
+            found = {key: _as_json(getattr(row, one)) for key, one in kept if getattr(row, one) is not None}
+            return {**(getattr(row, name) or {}), **found} or None
+
+        keys = ", ".join(f"`{key}`" for key, _ in kept)
+        description = f"{column.doc} Has {keys} as well, which are fields of their own, with bare UUIDs."
+        return graph_field(name, shape.graphql(JSON), description, resolve)
+
+    return _Declared(make)
+
+
+def _as_json(value: Any) -> Any:
+    match value:
+        case datetime():
+            return format_datetime(value)
+        case UUID():
+            return str(value)
+        case Decimal():
+            return float(value)
+    return getattr(value, "value", value)
 
 
 class _Declaration:

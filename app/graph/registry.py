@@ -155,5 +155,10 @@ def snake(name: str) -> str:
 
 
 def row_key(value: Any) -> UUID | None:
-    """A key as UUID, whether a column or a JSON object holds it."""
-    return value if value is None or isinstance(value, UUID) else UUID(str(value))
+    """A key as UUID, whether a column or a JSON object holds it; None for a text that is none, as old imports keep."""
+    if value is None or isinstance(value, UUID):
+        return value
+    try:
+        return UUID(str(value))
+    except ValueError:
+        return None
