@@ -1,0 +1,83 @@
+"""Columns that the graph shows otherwise than they are stored: masked, redacted, or with others beside them."""
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from app.graph.context import Info, context_of
+from app.graph.declared import Declaration, Declared
+from app.graph.fields import GraphField, Shape, base_type, graph_field
+from app.graph.registry import Mask, camel
+from app.graph.scalars import JSON, format_datetime
+
+
+def masked(show: Callable[[Any], Any], permission: str) -> Any:
+    """A column that is shown in full only to holders of `permission` and to the person themselves (PII-1)."""
+
+    def make(declaration: Declaration, name: str, shape: Shape) -> GraphField:
+        declaration.masks[name] = Mask(show, permission)
+        column = declaration.column(name)
+
+        def resolve(row: Any, info: Info) -> Any:
+            value, actor = getattr(row, column.name), context_of(info).actor
+            if value is None or actor.can(permission) or actor.id == row.id:
+                return value
+            return show(value)
+
+        description = f"{column.doc} Masked unless the caller holds `{permission}` or is the person."
+        return graph_field(name, shape.graphql(base_type(shape.name, {})), description, resolve)
+
+    return Declared(make)
+
+
+def redacted(safe: str, permission: str, *authors: str) -> Any:
+    """A text that has a safe version in the column `safe`, which is all that callers without `permission` see of it,
+    save those whom one of the columns `authors` names (PII-4)."""
+
+    def make(declaration: Declaration, name: str, shape: Shape) -> GraphField:
+        column = declaration.column(name)
+
+        def resolve(row: Any, info: Info) -> Any:
+            actor, safe_text = context_of(info).actor, getattr(row, safe)
+            if safe_text is None or actor.can(permission) or actor.id in [getattr(row, author) for author in authors]:
+                return getattr(row, column.name)
+            return safe_text
+
+        description = (
+            f"{column.doc} Where it has a redacted version, others than its author and holders of `{permission}` get"
+            " that instead (PII-4)."
+        )
+        return graph_field(name, shape.graphql(base_type(shape.name, {})), description, resolve)
+
+    return Declared(make)
+
+
+def notes(*columns: str) -> Any:
+    """The row's open notes, with the columns that used to be kept in them under their old keys (decision 14)."""
+
+    def make(declaration: Declaration, name: str, shape: Shape) -> GraphField:
+        column = declaration.column(name)
+        kept = [(camel(declaration.table.c[one].name), one) for one in columns]
+
+        def resolve(row: Any, _info: Info) -> Any:
+            found = {key: _as_json(getattr(row, one)) for key, one in kept if getattr(row, one) is not None}
+            return {**(getattr(row, name) or {}), **found} or None
+
+        keys = ", ".join(f"`{key}`" for key, _ in kept)
+        description = f"{column.doc} Has {keys} as well, which are fields of their own, with bare UUIDs."
+        return graph_field(name, shape.graphql(JSON), description, resolve)
+
+    return Declared(make)
+
+
+def _as_json(value: Any) -> Any:
+    match value:
+        case datetime():
+            return format_datetime(value)
+        case UUID():
+            return str(value)
+        case Decimal():
+            return float(value)
+    return getattr(value, "value", value)

@@ -1,0 +1,48 @@
+"""A class on its way to becoming a GraphQL type: what its lines declare before the type is made of them."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import strawberry
+from sqlalchemy import Column, Table
+
+from app.graph.fields import GraphField, Shape
+from app.graph.registry import Mask, Relation
+
+
+class Declaration:
+    """A class on its way to becoming an entity; a JSON object has a table without columns."""
+
+    def __init__(self, name: str, table: Table) -> None:
+        self.name = name
+        self.table = table
+        self.columns: dict[str, Column[Any]] = {}
+        self.relations: dict[str, Relation] = {}
+        self.masks: dict[str, Mask] = {}
+
+    def column(self, name: str) -> Column[Any]:
+        """The column that a field shows."""
+        if name not in self.table.c:
+            raise TypeError(f"{self.name}.{name}: the table {self.table.name} has no such column.")
+        self.columns[name] = self.table.c[name]
+        return self.columns[name]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A relation or a special column before its class is complete."""
+
+    make: Callable[[Declaration, str, Shape], GraphField]
+
+
+def strawberry_type(cls: type, fields: Mapping[str, GraphField], bases: tuple[type, ...]) -> type:
+    """The GraphQL type of a class: its name, its docstring as description, and these fields."""
+    namespace: dict[str, Any] = {
+        **fields,
+        "__doc__": cls.__doc__,
+        "__module__": cls.__module__,
+        "__annotations__": {name: one.type for name, one in fields.items()},
+    }
+    return strawberry.type(type(cls.__name__, bases, namespace), description=inspect.cleandoc(cls.__doc__ or ""))
