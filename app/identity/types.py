@@ -6,14 +6,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.auth.permissions import UNMASK_EMAIL
-from app.graph.entity import Connection, Entity, belongs_to, entity, has_many, history, json_type, key, masked
+from app.graph.entity import Connection, Entity, belongs_to, entity, has_many, history, json_type, key, masked, through
 from app.graph.scalars import JSON
 from app.identity.rules import mask_email
 from db import models
 from db.enums import OperatorStatus, ProviderStatus, ProviderType, TenantPlan
 
 if TYPE_CHECKING:
-    from app.audit.types import ChangeRecord
+    from app.audit.types import AuditLog, ChangeRecord, OpEvent
+    from app.evaluation.types import CustomScoringFunction, EvaluationRun, EvaluationSuite
+    from app.governance.types import ApprovalRecord, Deployment, PolicyEnvelope, RoleAssignment
+    from app.registry.types import AgentInstance, AgentTemplate, AgentVersion
 
 
 @json_type
@@ -71,6 +74,24 @@ class Project(Entity):
     created_at: datetime
     updated_at: datetime
     org_members: Connection[OrgMember] = has_many(models.OrgMember.project_id, "People who belong to the project.")
+    instances: Connection[AgentInstance] = has_many(
+        models.AgentInstance.project_id, "Agents that work on its tasks, retired ones included."
+    )
+    policy_envelopes: Connection[PolicyEnvelope] = has_many(
+        models.PolicyEnvelope.attached_to_project_id, "Policies attached to the project, inactive ones included."
+    )
+    approval_records: Connection[ApprovalRecord] = has_many(
+        models.ApprovalRecord.project_id, "Requests for approval of what is done in the project."
+    )
+    role_assignments: Connection[RoleAssignment] = has_many(
+        models.RoleAssignment.project_id, "Grants that hold in this project only."
+    )
+    op_events: Connection[OpEvent] = has_many(
+        models.OpEvent.project_id, "Telemetry of work on the project, as far back as it is kept."
+    )
+    related_changes: Connection[ChangeRecord] = has_many(
+        models.ChangeRecord.project_id, "Changes that belong to the project, also those of other rows."
+    )
     change_records: Connection[ChangeRecord] = history()
 
 
@@ -85,6 +106,16 @@ class Environment(Entity):
     metadata: JSON | None
     created_at: datetime
     updated_at: datetime
+    default_of_projects: Connection[Project] = has_many(
+        models.Project.default_environment_id, "Projects whose instances run here when nothing else is said."
+    )
+    instances: Connection[AgentInstance] = has_many(
+        models.AgentInstance.environment_id, "Agents that run here, retired ones included."
+    )
+    deployments: Connection[Deployment] = has_many(models.Deployment.environment_id, "Releases to this environment.")
+    role_assignments: Connection[RoleAssignment] = has_many(
+        models.RoleAssignment.environment_id, "Grants that hold in this environment only."
+    )
     change_records: Connection[ChangeRecord] = history()
 
 
@@ -103,6 +134,53 @@ class Operator(Entity):
     metadata: JSON | None
     created_at: datetime
     updated_at: datetime
+    role_assignments: Connection[RoleAssignment] = has_many(
+        models.RoleAssignment.operator_id, "Roles that the person was given, expired grants included."
+    )
+    granted_role_assignments: Connection[RoleAssignment] = has_many(
+        models.RoleAssignment.assigned_by_operator_id, "Roles that the person gave to others."
+    )
+    owned_templates: Connection[AgentTemplate] = through(
+        models.AgentTemplateOwner.operator_id,
+        models.AgentTemplateOwner.template_id,
+        "Templates that the person answers for.",
+    )
+    created_versions: Connection[AgentVersion] = has_many(
+        models.AgentVersion.created_by_operator_id, "Agent versions that the person made."
+    )
+    created_policy_envelopes: Connection[PolicyEnvelope] = has_many(
+        models.PolicyEnvelope.created_by_operator_id, "Policies that the person made."
+    )
+    requested_approvals: Connection[ApprovalRecord] = has_many(
+        models.ApprovalRecord.requester_id, "Approvals that the person asked for."
+    )
+    decided_approvals: Connection[ApprovalRecord] = has_many(
+        models.ApprovalRecord.decided_by_operator_id, "Requests on which the person cast the final vote."
+    )
+    escalated_approvals: Connection[ApprovalRecord] = has_many(
+        models.ApprovalRecord.escalated_by_operator_id, "Requests that the person raised to more people."
+    )
+    created_deployments: Connection[Deployment] = has_many(
+        models.Deployment.created_by_operator_id, "Releases that the person planned."
+    )
+    approved_deployments: Connection[Deployment] = has_many(
+        models.Deployment.approved_by_operator_id, "Releases that the person approved."
+    )
+    created_evaluation_suites: Connection[EvaluationSuite] = has_many(
+        models.EvaluationSuite.created_by_operator_id, "Evaluation suites that the person made."
+    )
+    triggered_evaluation_runs: Connection[EvaluationRun] = has_many(
+        models.EvaluationRun.triggered_by_operator_id, "Evaluation runs that the person asked for."
+    )
+    created_scoring_functions: Connection[CustomScoringFunction] = has_many(
+        models.CustomScoringFunction.created_by_operator_id, "Scoring functions that the person wrote."
+    )
+    changes_made: Connection[ChangeRecord] = has_many(
+        models.ChangeRecord.actor_id, "Changes that the person made.", actor_type="HUMAN"
+    )
+    audit_logs: Connection[AuditLog] = has_many(
+        models.AuditLog.actor_id, "What the person did or tried that matters to security.", actor_type="HUMAN"
+    )
     change_records: Connection[ChangeRecord] = history()
 
 
@@ -137,4 +215,7 @@ class Provider(Entity):
     metadata: JSON | None
     created_at: datetime
     updated_at: datetime
+    instances: Connection[AgentInstance] = has_many(
+        models.AgentInstance.provider_id, "Agents whose model it runs, retired ones included."
+    )
     change_records: Connection[ChangeRecord] = history()
