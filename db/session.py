@@ -1,7 +1,7 @@
 """The only door to Postgres: no statement without a caller, and the caller's tenant set before the first one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 from uuid import UUID
@@ -42,10 +42,9 @@ class Reading:
     Resolvers run side by side on one connection, so statements wait for each other here.
     """
 
-    def __init__(self, engine: AsyncEngine, caller: Caller, on_statement: Callable[[str], None] | None = None) -> None:
+    def __init__(self, engine: AsyncEngine, caller: Caller) -> None:
         self._engine = engine
         self._caller = caller
-        self._on_statement = on_statement
         self._lock = asyncio.Lock()
         self._connection: AsyncConnection | None = None
         self.statements = 0

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 from graphql import GraphQLResolveInfo
 
 from app.auth.actor import Actor
-from app.graph.loaders import Loaders
+from app.graph.loaders import Loaders, Observe
 from app.graph.paging import Reader
 from db.session import Reading
 
@@ -13,12 +13,14 @@ from db.session import Reading
 class OperationContext:
     """One operation: its caller, its snapshot of the database, its loaders."""
 
-    def __init__(self, actor: Actor, reading: Reading, request_id: str) -> None:
+    def __init__(
+        self, actor: Actor, reading: Reading, request_id: str, observe: Observe = lambda _name, _keys: None
+    ) -> None:
         self.actor = actor
         self.reading = reading
         self.request_id = request_id
         self.reader = Reader(actor)
-        self.loaders = Loaders(reading, self.reader)
+        self.loaders = Loaders(reading, self.reader, observe)
 
     @property
     def statements(self) -> int:

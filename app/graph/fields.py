@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, Optional, TypeAlias
+from typing import Any, Final, Optional, TypeAlias, TypeVar
 
 import strawberry
-from graphql import GraphQLObjectType, GraphQLSchema
+from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
 from strawberry.annotation import StrawberryAnnotation
 from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.field import StrawberryField
@@ -149,9 +149,17 @@ def key_of_json(key: str, name: str) -> Resolver:
     return resolve_time if name == "datetime" else resolve
 
 
+def type_name_of(row: Any, _info: Any, _kind: Any) -> str:
+    """The type of a row that stands in the place of any row."""
+    name: str = row.type_name
+    return name
+
+
 def bind(schema: GraphQLSchema) -> None:
     """Put the kit's resolvers into a schema that Strawberry built."""
     for kind in schema.type_map.values():
+        if isinstance(kind, GraphQLInterfaceType) and kind.name == "Node":
+            kind.resolve_type = type_name_of
         if not isinstance(kind, GraphQLObjectType):
             continue
         ours = False
@@ -161,3 +169,12 @@ def bind(schema: GraphQLSchema) -> None:
                 one.resolve, ours = definition.resolve, True
         if ours:
             kind.is_type_of = None  # rows are of their type by construction; interfaces ask the row for its name
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def computed(description: str) -> Callable[[F], F]:
+    """A field that a method or a function computes, by Strawberry's own way: for what no column holds."""
+    made: Callable[[F], F] = strawberry.field(description=description)
+    return made

@@ -6,25 +6,28 @@ so nothing is ever served stale.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import orjson
 from aiodataloader import DataLoader
 
-from app.graph.metrics import observe_batch
 from app.graph.paging import Page, Reader
 from app.graph.registry import EntityType, Through, ToMany
 from db.session import Reading
+
+Observe: TypeAlias = Callable[[str, int], None]
+"""Told the name of an entity and how many keys one statement serves: for metrics."""
 
 
 class Fetcher:
     """Runs statements and makes rows of an entity of what comes back."""
 
-    def __init__(self, reading: Reading, reader: Reader) -> None:
+    def __init__(self, reading: Reading, reader: Reader, observe: Observe) -> None:
         self.reading = reading
         self.reader = reader
+        self.observe = observe
 
     async def page(self, page: Page) -> list[Any]:
         """The rows of a root list's page, and one more if there are more."""
@@ -60,7 +63,7 @@ class RowLoader(DataLoader[UUID, Any]):
 
     async def batch_load_fn(self, keys: list[UUID]) -> list[Any]:
         """One statement for all keys."""
-        observe_batch(self._entity.name, len(keys))
+        self._fetcher.observe(self._entity.name, len(keys))
         statement = self._fetcher.reader.rows(self._entity, self._entity.table.c.id, keys, self._scoped)
         position = self._entity.table.columns.keys().index("id")
         found = {row[position]: self._entity.row(*row) for row in await self._fetcher.reading.rows(statement)}
@@ -77,7 +80,7 @@ class PageLoader(DataLoader[UUID, list[Any]]):
     async def batch_load_fn(self, keys: list[UUID]) -> list[list[Any]]:
         """One statement for all parents."""
         entity = self._page.entity
-        observe_batch(entity.name, len(keys))
+        self._fetcher.observe(entity.name, len(keys))
         statement = self._fetcher.reader.children_pages(self._relation, self._page, keys)
         return await _by_parent(self._fetcher, entity, statement, keys)
 
@@ -105,7 +108,7 @@ class ListLoader(DataLoader[UUID, list[Any]]):
 
     async def batch_load_fn(self, keys: list[UUID]) -> list[list[Any]]:
         """One statement for all parents."""
-        observe_batch(self._entity.name, len(keys))
+        self._fetcher.observe(self._entity.name, len(keys))
         statement = self._fetcher.reader.listed(self._relation, self._entity, keys)
         return await _by_parent(self._fetcher, self._entity, statement, keys)
 
@@ -120,8 +123,8 @@ async def _by_parent(fetcher: Fetcher, entity: EntityType, statement: Any, keys:
 class Loaders:
     """The loaders of one operation."""
 
-    def __init__(self, reading: Reading, reader: Reader) -> None:
-        self.fetcher = Fetcher(reading, reader)
+    def __init__(self, reading: Reading, reader: Reader, observe: Observe) -> None:
+        self.fetcher = Fetcher(reading, reader, observe)
         self._made: dict[Any, Any] = {}
 
     def row(self, entity: EntityType, *, scoped: bool = False) -> RowLoader:

@@ -1,0 +1,104 @@
+"""What lives as long as the process: pools, keys, the executor, the open sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.auth.actor import Actor
+from app.auth.setup import open_authenticator
+from app.database import find_connections, open_database
+from app.graph.context import OperationContext
+from app.graph.execution import Executor, Hooks
+from app.graph.limits import Limits
+from app.graph.reading import refuse_unreadable
+from app.http.endpoint import GraphQLEndpoint
+from app.http.graphiql import page
+from app.http.limits import EdgeLimits
+from app.http.metrics import Metrics
+from app.http.tracing import Tracing
+from app.http.websocket import Sockets
+from app.schema import schema
+from app.settings import Settings
+from db.migrate import current_version, head_version
+from db.session import Database
+
+
+class NotMigrated(Exception):
+    """The database lacks versions that this code needs."""
+
+
+class Gateway:
+    """The open gateway. `open_gateway` makes it."""
+
+    def __init__(
+        self, settings: Settings, database: Database, metrics: Metrics, tracing: Tracing | None = None
+    ) -> None:
+        self.database = database
+        self.metrics = metrics
+        self.authenticator = open_authenticator(settings, database)
+        hooks = Hooks(refuse_unreadable, metrics.observe, *([tracing.operation] if tracing else []))
+        self.executor = Executor(schema(), _operation_limits(settings), hooks)
+        doors = (self.executor, self.authenticator.authenticate, self.operation, _edge_limits(settings))
+        self.endpoint = GraphQLEndpoint(*doors, page)
+        self.sockets = Sockets(*doors)
+
+    @asynccontextmanager
+    async def operation(self, actor: Actor, request_id: str) -> AsyncIterator[OperationContext]:
+        """The context of one operation: a snapshot of the caller's tenant, given back at the end."""
+        async with self.database.read(actor) as reading:
+            yield OperationContext(actor, reading, request_id, self.metrics.loader_batch)
+
+    async def database_answers(self) -> None:
+        """Raise unless the database does."""
+        await self.database.fetch_one("SELECT 1")
+
+    async def database_is_migrated(self) -> None:
+        """Raise unless the database has the version that this code was written for."""
+        found, needed = await current_version(self.database.fetch_one), head_version()
+        if found != needed:
+            raise NotMigrated(f"The database has version {found}, {needed} is needed. Run `fleetgraph migrate`.")
+
+    def pool(self) -> dict[str, float]:
+        """Connections of the pool for requests, by state."""
+        pool = self.database.engine.pool
+        return {"in_use": pool.checkedout(), "idle": pool.checkedin()}  # type: ignore[attr-defined]
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings, metrics: Metrics, tracing: Tracing | None = None) -> AsyncIterator[Gateway]:
+    """A gateway that is ready to answer; closed with everything it holds at the end.
+
+    Raises DatabaseSetupError, SettingsError or KeyUnusable where the settings do not make one.
+    """
+    database = open_database(settings, await find_connections(settings))
+    try:
+        gateway = Gateway(settings, database, metrics, tracing)
+        try:
+            yield gateway
+        finally:
+            await gateway.authenticator.close()
+    finally:
+        await database.close()
+
+
+def _operation_limits(settings: Settings) -> Limits:
+    return Limits(
+        max_tokens=settings.max_tokens,
+        max_depth=settings.max_depth,
+        max_aliases=settings.max_aliases,
+        max_directives=settings.max_directives,
+        max_cost=settings.max_cost,
+        timeout=settings.request_timeout_seconds,
+    )
+
+
+def _edge_limits(settings: Settings) -> EdgeLimits:
+    return EdgeLimits(
+        max_body_bytes=settings.max_body_bytes,
+        max_batch=settings.max_batch,
+        ws_init_timeout_seconds=settings.ws_init_timeout_seconds,
+        ws_max_message_bytes=settings.ws_max_message_bytes,
+        ws_max_connections=settings.ws_max_connections,
+        ws_max_operations=settings.ws_max_operations,
+    )

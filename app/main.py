@@ -1,0 +1,88 @@
+"""The ASGI application: what hangs on which path."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.gateway import Gateway, open_gateway
+from app.http import graphiql
+from app.http.headers import SafeHeaders
+from app.http.health import Health
+from app.http.metrics import Metrics
+from app.http.request_id import RequestId
+from app.http.tracing import Tracing
+from app.settings import Settings, load_settings
+
+GRAPHQL = "/graphql"
+
+
+class Application:
+    """The whole gateway as one ASGI application."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._tracing = Tracing.to(settings.otel_endpoint) if settings.otel_endpoint else None
+        self._gateway: Gateway | None = None
+        self.health = Health({"database": self._answers, "migrations": self._is_migrated})
+        routes = [*graphiql.routes(), *self.health.routes(), *self._metrics.routes()]
+        self._others = Starlette(routes=routes, lifespan=self._lifespan)
+        app: ASGIApp = self._route
+        if self._tracing is not None:
+            app = self._tracing.requests(app)
+        self._app = RequestId(SafeHeaders(app))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    @property
+    def gateway(self) -> Gateway:
+        """The open gateway; RuntimeError before the application started."""
+        if self._gateway is None:
+            raise RuntimeError("The application has not started: its lifespan opens the gateway.")
+        return self._gateway
+
+    async def drain(self, seconds: float) -> None:
+        """Bring the open sockets to an end, and say that no new work is wanted."""
+        self.health.stop()
+        if self._gateway is not None:
+            await self._gateway.sockets.drain(seconds)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Everything goes to one path, so no router stands before it.
+        if scope["type"] == "lifespan" or scope["path"].rstrip("/") != GRAPHQL:
+            await self._others(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self.gateway.sockets(scope, receive, send)
+        else:
+            await self.gateway.endpoint(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        async with open_gateway(self._settings, self._metrics, self._tracing) as gateway:
+            self._gateway = gateway
+            self._metrics.gauge("pool_connections", "Connections to the database.", "state", gateway.pool)
+            self._metrics.gauge("sockets", "Open sockets and what runs on them.", "what", self._open_sockets)
+            yield
+        self._gateway = None
+        if self._tracing is not None:
+            self._tracing.close()
+
+    def _open_sockets(self) -> dict[str, float]:
+        sockets = self.gateway.sockets
+        return {"connections": sockets.connections, "operations": sockets.operations}
+
+    async def _answers(self) -> None:
+        await self.gateway.database_answers()
+
+    async def _is_migrated(self) -> None:
+        await self.gateway.database_is_migrated()
+
+
+def create_app() -> Application:
+    """The application of the settings in the environment: what uvicorn runs."""
+    return Application(load_settings())

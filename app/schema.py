@@ -1,0 +1,57 @@
+"""The schema: the domains' types and fields in one, and its text."""
+
+from functools import cache
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+from strawberry.tools import create_type
+
+from app.audit import queries as audit
+from app.communication import queries as communication
+from app.evaluation import queries as evaluation
+from app.execution import queries as execution
+from app.governance import queries as governance
+from app.graph.fields import bind
+from app.graph.roots import node, nodes
+from app.graph.scalars import SCALARS
+from app.identity import queries as identity
+from app.intelligence import queries as intelligence
+from app.notification import queries as notification
+from app.platform import queries as platform
+from app.platform.viewer import viewer
+from app.registry import queries as registry
+from app.workflow import queries as workflow
+
+DOMAINS = (
+    identity,
+    registry,
+    governance,
+    audit,
+    execution,
+    intelligence,
+    communication,
+    workflow,
+    evaluation,
+    notification,
+    platform,
+)
+"""In the order in which types and queries may refer to each other's modules."""
+
+
+@cache
+def schema() -> strawberry.Schema:
+    """The schema of the gateway, with the kit's resolvers in place."""
+    fields = [one for domain in DOMAINS for one in domain.FIELDS]
+    query = create_type(
+        "Query",
+        [node, nodes, viewer, *fields],
+        description="Everything that may be read: a list and a look-up for each table, and any row by its global id.",
+    )
+    made = strawberry.Schema(query=query, config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True))
+    bind(made._schema)
+    return made
+
+
+def print_schema() -> str:
+    """The schema as SDL: what `schema.graphql` holds."""
+    return schema().as_str() + "\n"
