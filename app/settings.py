@@ -145,8 +145,8 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr | None = Field(
         default=None,
-        description="Encrypts secrets at rest: 32 random bytes in base64 (`openssl rand -base64 32`). "
-        "Made on first run in development, required in production.",
+        description="Encrypts secrets at rest, and signs the gateway's own tokens: 32 random bytes in base64 "
+        "(`openssl rand -base64 32`). Made on first run in development, required in production.",
     )
 
     # Group: Limits
