@@ -1,0 +1,1 @@
+"""Task execution: the work, its threads, the runs and tool calls that did it, and the reviews of it."""

@@ -1,0 +1,374 @@
+"""Types of task execution."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from app.graph.entity import (
+    Connection,
+    Entity,
+    belongs_to,
+    entity,
+    has_many,
+    history,
+    json_type,
+    key,
+    key_of,
+    redacted,
+    through,
+)
+from app.graph.scalars import JSON
+from db import models
+from db.enums import (
+    ActorType,
+    ChangesetFileAction,
+    ExecutionRequestStatus,
+    ExecutionRequestType,
+    ExecutorKind,
+    MessageType,
+    RecurrenceFrequency,
+    ReviewSeverity,
+    ReviewStatus,
+    ReviewTargetType,
+    ReviewType,
+    RiskLevel,
+    RunStatus,
+    TaskCreator,
+    TaskSource,
+    TaskStatus,
+    TaskType,
+    ToolCallStatus,
+)
+
+if TYPE_CHECKING:
+    from app.audit.types import ChangeRecord, OpEvent
+    from app.communication.types import TelegraphThread
+    from app.governance.types import ApprovalRecord, PolicyEnvelope
+    from app.identity.types import Operator, Project
+    from app.notification.types import Notification
+    from app.platform.types import Alert, Capture, ThreadSubscription, WatchSubscription
+    from app.registry.types import AgentInstance, AgentTemplate, AgentVersion
+    from app.workflow.types import WorkflowRun
+
+
+@json_type
+class ThreadRef:
+    """Outside chat that a task belongs to."""
+
+    chat_id: str = key("The chat's name at its channel.")
+    thread_id: str = key("The thread's name within the chat.")
+
+
+@json_type
+class WorkPlan:
+    """How the work is to be done; starting a task needs one (TSK-1)."""
+
+    bullets: list[str] = key("Steps in words, 3 to 6.")
+    estimated_cost: float | None = key("Expected cost in US dollars.")
+    estimated_duration: str | None = key("Expected time in words, such as `2 hours`.")
+
+
+@json_type
+class Deliverable:
+    """What was handed in; review needs one of its parts (TSK-1)."""
+
+    summary: str | None = key("The result in a few sentences.")
+    content: str | None = key("The result itself, where it is text.")
+    artifact_ids: list[str] | None = key("Names of files or texts, each in its own system.")
+
+
+@json_type
+class ReviewChecklistItem:
+    """One point of a self-review."""
+
+    label: str = key("What was to be checked.")
+    checked: bool = key("Whether it holds.")
+    note: str | None = key("Why it does not hold, or what was found.")
+
+
+@json_type
+class ReviewChecklist:
+    """Self-review before a task is submitted (TSK-1)."""
+
+    type: str = key("Which checklist it is.")
+    items: list[ReviewChecklistItem] = key("Its points, each checked or with a note before review.")
+
+
+@json_type
+class Recurrence:
+    """How a task repeats (TASK-7)."""
+
+    frequency: RecurrenceFrequency = key("Unit of the repetition.")
+    interval: int = key("Every how many units.")
+    days_of_week: list[int] | None = key("Days of a weekly task; 0 is Sunday.")
+    end_date: datetime | None = key("After this moment no further task is made.")
+
+
+@entity(models.Task, prefix="tsk")
+class Task(Entity):
+    """Unit of work with a status machine, assignees, plan, deliverable, review and cost."""
+
+    project: Project = belongs_to("project_id")
+    idempotency_key: str | None
+    title: str
+    description: str | None
+    type: TaskType
+    status: TaskStatus
+    priority: int
+    thread_ref: ThreadRef | None
+    creator_instance: AgentInstance | None = belongs_to("creator_instance_id")
+    assignees: list[AgentInstance] = through(
+        models.TaskAssignee.task_id, models.TaskAssignee.instance_id, "Agents that work on it, in order of assignment."
+    )
+    reviewer_instance: AgentInstance | None = belongs_to("reviewer_instance_id")
+    parent_task: Task | None = belongs_to("parent_task_id")
+    work_plan: WorkPlan | None
+    deliverable: Deliverable | None
+    review_checklist: ReviewChecklist | None
+    review_cycles: int
+    estimated_cost: float | None
+    actual_cost: float
+    budget_allocated: float | None
+    budget_remaining: float | None
+    due_at: datetime | None
+    started_at: datetime | None
+    submitted_at: datetime | None
+    completed_at: datetime | None
+    scheduled_for: datetime | None
+    recurrence: Recurrence | None
+    labels: list[str] | None
+    blocked_reason: str | None
+    redacted_fields: list[str] | None
+    source: TaskSource | None
+    source_ref: str | None
+    created_by: TaskCreator | None
+    created_by_ref: str | None
+    creator_operator: Operator | None = belongs_to("creator_operator_id")
+    metadata: JSON | None
+    created_at: datetime
+    updated_at: datetime
+    subtasks: Connection[Task] = has_many(models.Task.parent_task_id, "Tasks that are parts of this one.")
+    dependencies: Connection[TaskDependency] = has_many(
+        models.TaskDependency.task_id, "Edges to the tasks that it waits for."
+    )
+    dependents: Connection[TaskDependency] = has_many(
+        models.TaskDependency.depends_on_task_id, "Edges from the tasks that wait for it."
+    )
+    subtask_dependencies: Connection[TaskDependency] = has_many(
+        models.TaskDependency.parent_task_id, "Every edge of the graph of its subtasks."
+    )
+    messages: Connection[Message] = has_many(models.Message.task_id, "Its thread.")
+    runs: Connection[Run] = has_many(models.Run.task_id, "Runs that worked on it.")
+    tool_calls: Connection[ToolCall] = has_many(models.ToolCall.task_id, "Tool calls of its runs.")
+    execution_requests: Connection[ExecutionRequest] = has_many(
+        models.ExecutionRequest.task_id, "Work on it that outside executors were asked for."
+    )
+    reviews: Connection[Review] = has_many(models.Review.task_id, "Reviews of it.")
+    telegraph_threads: Connection[TelegraphThread] = has_many(
+        models.TelegraphThread.linked_task_id, "Conversations about it."
+    )
+    workflow_runs: Connection[WorkflowRun] = has_many(
+        models.WorkflowRun.parent_task_id, "Workflow runs whose steps' tasks are parts of it."
+    )
+    notifications: Connection[Notification] = has_many(models.Notification.task_id, "Notifications about it.")
+    alerts: Connection[Alert] = has_many(models.Alert.task_id, "Alerts that concern it.")
+    watches: Connection[WatchSubscription] = has_many(
+        models.WatchSubscription.entity_id, "People who want to hear of its changes.", entity_type="TASK"
+    )
+    thread_subscriptions: Connection[ThreadSubscription] = has_many(
+        models.ThreadSubscription.task_id, "Agents that follow its thread."
+    )
+    captures: Connection[Capture] = has_many(models.Capture.task_id, "Pictures made for it.")
+    approval_records: Connection[ApprovalRecord] = has_many(
+        models.ApprovalRecord.task_id, "Requests that it waits for, or waited for."
+    )
+    current_instances: Connection[AgentInstance] = has_many(
+        models.AgentInstance.current_task_id, "Agents whose last heartbeat named it (HB-1)."
+    )
+    op_events: Connection[OpEvent] = has_many(models.OpEvent.task_id, "Its telemetry, as far back as it is kept.")
+    change_records: Connection[ChangeRecord] = history()
+
+
+@json_type
+class MessageArtifact:
+    """File or text that a message hands over."""
+
+    name: str = key("Name of the file.")
+    type: str = key("Kind of content, such as a media type.")
+    url: str | None = key("Where it can be fetched.")
+    content: str | None = key("The text itself, where it is short.")
+
+
+@entity(models.Message, prefix="msg")
+class Message(Entity):
+    """Entry in a task's thread: comment, plan, progress, artifact, review, approval request or system note."""
+
+    project: Project | None = belongs_to("project_id")
+    idempotency_key: str | None
+    task: Task = belongs_to("task_id")
+    author_type: ActorType
+    author_instance: AgentInstance | None = belongs_to("author_instance_id")
+    author_operator: Operator | None = belongs_to("author_operator_id")
+    type: MessageType
+    content: str = redacted("content_redacted", "write:tasks", "author_instance_id", "author_operator_id")
+    content_redacted: str | None
+    artifacts: list[MessageArtifact] | None
+    mentions: list[str] | None
+    reply_to: Message | None = belongs_to("reply_to_id")
+    thread_ref: str | None
+    redacted_fields: list[str] | None
+    metadata: JSON | None
+    created_at: datetime
+    updated_at: datetime
+    replies: Connection[Message] = has_many(models.Message.reply_to_id, "Messages that answer it.")
+    notifications: Connection[Notification] = has_many(models.Notification.message_id, "Notifications about it.")
+
+
+@entity(models.Run, prefix="run")
+class Run(Entity):
+    """One execution turn of an instance, at its exact version, with tokens, cost and outcome."""
+
+    project: Project | None = belongs_to("project_id")
+    idempotency_key: str
+    instance: AgentInstance = belongs_to("instance_id")
+    version: AgentVersion = belongs_to("version_id")
+    task: Task | None = belongs_to("task_id")
+    session_key: str
+    started_at: datetime
+    ended_at: datetime | None
+    duration_ms: int | None
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    cost_usd: float
+    budget_allocated: float | None
+    status: RunStatus
+    error: str | None
+    template: AgentTemplate | None = belongs_to("template_id")
+    metadata: JSON | None
+    created_at: datetime
+    updated_at: datetime
+    tool_calls: Connection[ToolCall] = has_many(models.ToolCall.run_id, "Tool calls that it made.")
+    alerts: Connection[Alert] = has_many(models.Alert.run_id, "Alerts that concern it.")
+    op_events: Connection[OpEvent] = has_many(models.OpEvent.run_id, "Its telemetry, as far back as it is kept.")
+    change_records: Connection[ChangeRecord] = history()
+
+
+@json_type
+class ToolCallVerdict:
+    """What policy said to a tool call at the time (TOL-3)."""
+
+    decision: str = key("`ALLOW`, `NEEDS_APPROVAL` or `DENY`.")
+    reason: str = key("Which rule decided, in a sentence.")
+    approval: ApprovalRecord | None = key_of("ApprovalRecord", "Request that was made for the call.")
+
+
+@entity(models.ToolCall, prefix="tcl")
+class ToolCall(Entity):
+    """One tool invocation inside a run, with risk class, policy verdict and redacted previews."""
+
+    project: Project | None = belongs_to("project_id")
+    run: Run = belongs_to("run_id")
+    instance: AgentInstance = belongs_to("instance_id")
+    task: Task | None = belongs_to("task_id")
+    tool_name: str
+    tool_version: str | None
+    risk_level: RiskLevel
+    policy_result: ToolCallVerdict | None
+    input_preview: str | None
+    output_preview: str | None
+    input_hash: str | None
+    output_hash: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    duration_ms: int | None
+    status: ToolCallStatus
+    error: str | None
+    retry_count: int
+    version: AgentVersion | None = belongs_to("version_id")
+    policy_envelope: PolicyEnvelope | None = belongs_to("policy_envelope_id")
+    metadata: JSON | None
+    created_at: datetime
+    updated_at: datetime
+    approval_records: Connection[ApprovalRecord] = has_many(
+        models.ApprovalRecord.tool_call_id, "Requests that it waits for, or waited for (APR-13)."
+    )
+    op_events: Connection[OpEvent] = has_many(models.OpEvent.tool_call_id, "Its telemetry, as far back as it is kept.")
+    change_records: Connection[ChangeRecord] = history()
+
+
+@entity(models.ExecutionRequest, prefix="exr")
+class ExecutionRequest(Entity):
+    """Queue item that asks an outside executor to carry out a piece of work."""
+
+    project: Project | None = belongs_to("project_id")
+    task: Task | None = belongs_to("task_id")
+    requested_by: AgentInstance = belongs_to("requested_by_instance_id")
+    assigned_to: str | None
+    type: ExecutionRequestType
+    executor: ExecutorKind
+    status: ExecutionRequestStatus
+    payload: JSON
+    result: JSON | None
+    requested_at: datetime
+    assigned_at: datetime | None
+    completed_at: datetime | None
+    metadata: JSON | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@entity(models.TaskDependency, prefix="tdp")
+class TaskDependency(Entity):
+    """Edge of a task graph: one task waits until another is DONE, both under one parent."""
+
+    parent_task: Task = belongs_to("parent_task_id")
+    task: Task = belongs_to("task_id")
+    depends_on_task: Task = belongs_to("depends_on_task_id")
+    created_at: datetime
+
+
+@json_type
+class ChangesetFile:
+    """One file of a changeset."""
+
+    path: str = key("Path of the file in its repository.")
+    action: ChangesetFileAction = key("What is to be done with the file.")
+    diff: str | None = key("The change as a unified diff.")
+
+
+@json_type
+class Changeset:
+    """Changes that a review asks for (REV-2)."""
+
+    description: str = key("What is to change, and why.")
+    files: list[ChangesetFile] = key("The files concerned.")
+
+
+@entity(models.Review, prefix="rev")
+class Review(Entity):
+    """Structured peer review of a task, deliverable, artifact or code change."""
+
+    project: Project = belongs_to("project_id")
+    task: Task = belongs_to("task_id")
+    type: ReviewType
+    status: ReviewStatus
+    reviewer_instance: AgentInstance | None = belongs_to("reviewer_instance_id")
+    reviewer_operator: Operator | None = belongs_to("reviewer_operator_id")
+    target_type: ReviewTargetType
+    target_id: str | None
+    summary: str
+    details: str | None
+    score: float | None
+    severity: ReviewSeverity | None
+    changeset: Changeset | None
+    response_by_instance: AgentInstance | None = belongs_to("response_by_instance_id")
+    response_text: str | None
+    resolved_at: datetime | None
+    response_by_operator: Operator | None = belongs_to("response_by_operator_id")
+    metadata: JSON | None
+    created_at: datetime
+    updated_at: datetime
