@@ -1,0 +1,1 @@
+"""Communication: telegraph threads, meetings, and speech."""
