@@ -1,0 +1,1 @@
+"""Workflow orchestration: definitions of procedures, and their runs."""
