@@ -21,6 +21,11 @@ class Caller(Protocol):
         """The only tenant whose rows may be seen."""
         ...
 
+    @property
+    def id(self) -> UUID:
+        """The row that the caller is, which owns private rows."""
+        ...
+
     def can(self, permission: str) -> bool:
         """Whether the permission is held anywhere."""
         ...

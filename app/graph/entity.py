@@ -160,11 +160,13 @@ def entity(
     environment: str = "environment_id",
     own: str | None = None,
     default_hours: int | None = None,
+    private: tuple[str, str] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Make a class the GraphQL type of a model.
 
     `hidden` names the columns that are not shown on purpose; `clock` the column whose time the id carries; `project`,
-    `environment` and `own` the columns that scoped grants look at; `default_hours` how far back a list of a log goes.
+    `environment` and `own` the columns that scoped grants look at; `default_hours` how far back a list of a log goes;
+    `private` the columns of a row's owner and of whether others see it.
     """
     table = cast("Table", model.__table__)
 
@@ -199,6 +201,7 @@ def entity(
                 environment if environment in table.c else None,
                 own,
                 default_hours,
+                private,
             )
         )
         return cast("type[T]", made)

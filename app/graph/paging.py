@@ -110,8 +110,13 @@ class Reader:
         return within_tenant(table, self._caller)
 
     def visible(self, entity: EntityType) -> list[Condition]:
-        """Which rows a list may show to the caller: the tenant's, within the scope of the grant (decision 29)."""
-        return [self.tenant(entity.table), *_within(entity, self._caller.read_scope(entity.name))]
+        """Which rows a list may show to the caller: the tenant's, within the scope of the grant (decision 29), and
+        of private ones the caller's own."""
+        conditions = [self.tenant(entity.table), *_within(entity, self._caller.read_scope(entity.name))]
+        if entity.private is not None:
+            owner, is_shared = (entity.table.c[name] for name in entity.private)
+            conditions.append(or_(owner == self._caller.id, is_shared))
+        return conditions
 
     def root_page(self, page: Page) -> Select[Any]:
         """The page of a root list."""

@@ -96,6 +96,8 @@ class EntityType:
     """The columns that a scope of projects, of environments, or of an agent's own rows looks at (decision 29)."""
     default_hours: int | None
     """A list without a condition on the clock goes back this many hours only (decision 9)."""
+    private: tuple[str, str] | None = None
+    """(owner's key, whether the row is shared): who is not the owner sees shared rows only (WATCH-1)."""
     row: type = field(init=False)
 
     def __post_init__(self) -> None:
