@@ -1,0 +1,47 @@
+"""Root fields of the platform."""
+
+from app.graph.roots import row, rows
+from app.platform.types import (
+    Alert,
+    Capture,
+    Experiment,
+    ExperimentAssignment,
+    ExperimentEvent,
+    FeatureFlag,
+    OperatorControl,
+    OrgAssignment,
+    SavedView,
+    ThreadSubscription,
+    WatchSubscription,
+    Webhook,
+    WebhookDelivery,
+)
+
+FIELDS = (
+    rows(FeatureFlag, "Switches of the tenant's own."),
+    row(FeatureFlag, "One switch."),
+    rows(Experiment, "A/B tests, planned, running and over."),
+    row(Experiment, "One A/B test."),
+    rows(ExperimentAssignment, "Which entity was given which variant, over all experiments."),
+    row(ExperimentAssignment, "One entity's variant in one experiment."),
+    rows(ExperimentEvent, "Outcomes under the variants of all experiments."),
+    row(ExperimentEvent, "One outcome."),
+    rows(Alert, "Operational problems; the incident list shows those that are OPEN, the worst first."),
+    row(Alert, "One operational problem."),
+    rows(OperatorControl, "History of the emergency mode of the tenant and its projects."),
+    row(OperatorControl, "One setting of the emergency mode."),
+    rows(SavedView, "The caller's own saved filters, and those that others share (WATCH-1)."),
+    row(SavedView, "One saved filter; null where it is somebody else's and not shared."),
+    rows(WatchSubscription, "Who watches what."),
+    row(WatchSubscription, "One person's watch on one entity."),
+    rows(Webhook, "Addresses outside that are told of events."),
+    row(Webhook, "One address outside."),
+    rows(WebhookDelivery, "Events on their way to webhooks: what is due again, what failed for good."),
+    row(WebhookDelivery, "One event on its way to one webhook."),
+    rows(ThreadSubscription, "Which agents follow which tasks' threads."),
+    row(ThreadSubscription, "One agent's subscription to one thread."),
+    rows(OrgAssignment, "Positions of agents; grouped by position they are a project's chart."),
+    row(OrgAssignment, "One agent's position."),
+    rows(Capture, "Pictures that work produced; the gallery shows the newest of a type."),
+    row(Capture, "One picture."),
+)
