@@ -25,9 +25,12 @@ from db.enums import ApprovalDecision, DeploymentStatus, RiskLevel, RolloutStrat
 
 if TYPE_CHECKING:
     from app.audit.types import ChangeRecord
+    from app.communication.types import TelegraphThread
     from app.execution.types import Task, ToolCall
     from app.graph.entity import Entity as Node
     from app.identity.types import Environment, Operator, Project
+    from app.notification.types import Notification
+    from app.platform.types import WatchSubscription
     from app.registry.types import AgentInstance, AgentTemplate, AgentVersion
 
 
@@ -88,6 +91,9 @@ class PolicyEnvelope(Entity):
         "Requests that are about it, such as for more autonomy.",
         target_entity="PolicyEnvelope",
     )
+    tool_calls: Connection[ToolCall] = has_many(
+        models.ToolCall.policy_envelope_id, "Tool calls whose verdict came from it."
+    )
     change_records: Connection[ChangeRecord] = history()
 
 
@@ -145,6 +151,15 @@ class ApprovalRecord(Entity):
         models.AgentVersionApproval.version_id,
         "Versions that it carried through a step of their lifecycle (VER-1).",
     )
+    telegraph_threads: Connection[TelegraphThread] = has_many(
+        models.TelegraphThread.linked_approval_id, "Conversations about it (TEL-4)."
+    )
+    notifications: Connection[Notification] = has_many(
+        models.Notification.approval_record_id, "Notifications about it."
+    )
+    watches: Connection[WatchSubscription] = has_many(
+        models.WatchSubscription.entity_id, "People who want to hear of its outcome.", entity_type="APPROVAL"
+    )
     change_records: Connection[ChangeRecord] = history()
 
 
@@ -179,6 +194,10 @@ class Deployment(Entity):
     )
     approval_records: Connection[ApprovalRecord] = has_many(
         models.ApprovalRecord.target_id, "Requests that are about it.", target_entity="Deployment"
+    )
+    notifications: Connection[Notification] = has_many(models.Notification.deployment_id, "Notifications about it.")
+    watches: Connection[WatchSubscription] = has_many(
+        models.WatchSubscription.entity_id, "People who want to hear of its changes.", entity_type="DEPLOYMENT"
     )
     change_records: Connection[ChangeRecord] = history()
 

@@ -14,9 +14,27 @@ from db.enums import OperatorStatus, ProviderStatus, ProviderType, TenantPlan
 
 if TYPE_CHECKING:
     from app.audit.types import AuditLog, ChangeRecord, OpEvent
+    from app.communication.types import Meeting, TelegraphMessage, TelegraphThread, VoiceArtifact
     from app.evaluation.types import CustomScoringFunction, EvaluationRun, EvaluationSuite
+    from app.execution.types import ExecutionRequest, Message, Review, Run, Task, ToolCall
     from app.governance.types import ApprovalRecord, Deployment, PolicyEnvelope, RoleAssignment
+    from app.intelligence.types import AgentDocument, AgentPattern, AgentPerformance
+    from app.notification.types import Notification, NotificationPreference
+    from app.platform.types import (
+        Alert,
+        Capture,
+        ExperimentAssignment,
+        ExperimentEvent,
+        OperatorControl,
+        OrgAssignment,
+        SavedView,
+        ThreadSubscription,
+        WatchSubscription,
+        Webhook,
+        WebhookDelivery,
+    )
     from app.registry.types import AgentInstance, AgentTemplate, AgentVersion
+    from app.workflow.types import Workflow, WorkflowRun
 
 
 @json_type
@@ -92,6 +110,58 @@ class Project(Entity):
     related_changes: Connection[ChangeRecord] = has_many(
         models.ChangeRecord.project_id, "Changes that belong to the project, also those of other rows."
     )
+    tasks: Connection[Task] = has_many(models.Task.project_id, "Work of the project.")
+    messages: Connection[Message] = has_many(models.Message.project_id, "Entries of its tasks' threads.")
+    runs: Connection[Run] = has_many(models.Run.project_id, "Runs of its agents.")
+    tool_calls: Connection[ToolCall] = has_many(models.ToolCall.project_id, "Tool calls of its agents' runs.")
+    execution_requests: Connection[ExecutionRequest] = has_many(
+        models.ExecutionRequest.project_id, "Work that outside executors were asked for."
+    )
+    reviews: Connection[Review] = has_many(models.Review.project_id, "Reviews of its tasks.")
+    agent_performance: Connection[AgentPerformance] = has_many(
+        models.AgentPerformance.project_id, "Figures of its agents' work."
+    )
+    agent_patterns: Connection[AgentPattern] = has_many(
+        models.AgentPattern.project_id, "What was learnt about its agents."
+    )
+    agent_documents: Connection[AgentDocument] = has_many(
+        models.AgentDocument.project_id, "Working memory of its agents."
+    )
+    telegraph_threads: Connection[TelegraphThread] = has_many(
+        models.TelegraphThread.project_id, "Conversations that belong to it."
+    )
+    telegraph_messages: Connection[TelegraphMessage] = has_many(
+        models.TelegraphMessage.project_id, "Messages of its conversations."
+    )
+    meetings: Connection[Meeting] = has_many(models.Meeting.project_id, "Meetings about it.")
+    voice_artifacts: Connection[VoiceArtifact] = has_many(models.VoiceArtifact.project_id, "Speech that belongs to it.")
+    workflow_runs: Connection[WorkflowRun] = has_many(
+        models.WorkflowRun.project_id, "Workflow runs that its agents execute."
+    )
+    alerts: Connection[Alert] = has_many(models.Alert.project_id, "Alerts that concern it.")
+    operator_controls: Connection[OperatorControl] = has_many(
+        models.OperatorControl.project_id, "History of its own emergency mode; the tenant's holds as well (EMG-1)."
+    )
+    saved_views: Connection[SavedView] = has_many(
+        models.SavedView.project_id, "Saved filters of its rows: the caller's own, and shared ones (WATCH-1)."
+    )
+    watches: Connection[WatchSubscription] = has_many(
+        models.WatchSubscription.entity_id, "People who watch it, with every task in it (NOT-3).", entity_type="PROJECT"
+    )
+    watch_subscriptions: Connection[WatchSubscription] = has_many(
+        models.WatchSubscription.project_id, "Watches on anything in it."
+    )
+    webhooks: Connection[Webhook] = has_many(
+        models.Webhook.project_id, "Addresses outside that are told of its events, besides those told of every event."
+    )
+    webhook_deliveries: Connection[WebhookDelivery] = has_many(
+        models.WebhookDelivery.project_id, "Its events on their way to webhooks."
+    )
+    thread_subscriptions: Connection[ThreadSubscription] = has_many(
+        models.ThreadSubscription.project_id, "Agents that follow threads of its tasks."
+    )
+    org_assignments: Connection[OrgAssignment] = has_many(models.OrgAssignment.project_id, "Positions of its agents.")
+    captures: Connection[Capture] = has_many(models.Capture.project_id, "Pictures that its work produced.")
     change_records: Connection[ChangeRecord] = history()
 
 
@@ -180,6 +250,52 @@ class Operator(Entity):
     )
     audit_logs: Connection[AuditLog] = has_many(
         models.AuditLog.actor_id, "What the person did or tried that matters to security.", actor_type="HUMAN"
+    )
+    created_tasks: Connection[Task] = has_many(models.Task.creator_operator_id, "Tasks that the person made.")
+    messages: Connection[Message] = has_many(
+        models.Message.author_operator_id, "What the person wrote in tasks' threads."
+    )
+    reviews: Connection[Review] = has_many(models.Review.reviewer_operator_id, "Reviews that the person gave.")
+    answered_reviews: Connection[Review] = has_many(
+        models.Review.response_by_operator_id, "Reviews that the person answered."
+    )
+    telegraph_messages: Connection[TelegraphMessage] = has_many(
+        models.TelegraphMessage.sender_operator_id, "What the person sent in conversations."
+    )
+    created_workflows: Connection[Workflow] = has_many(
+        models.Workflow.created_by_operator_id, "Workflows that the person loaded first."
+    )
+    notifications: Connection[Notification] = has_many(models.Notification.operator_id, "What the person is told.")
+    caused_notifications: Connection[Notification] = has_many(
+        models.Notification.from_operator_id, "What others are told because of the person."
+    )
+    notification_preferences: Connection[NotificationPreference] = has_many(
+        models.NotificationPreference.operator_id, "What the person wants to hear, a row a channel (NOT-4)."
+    )
+    experiment_assignments: Connection[ExperimentAssignment] = has_many(
+        models.ExperimentAssignment.entity_id, "Variants that the person was given.", entity_type="Operator"
+    )
+    experiment_events: Connection[ExperimentEvent] = has_many(
+        models.ExperimentEvent.entity_id, "Outcomes of the person under variants.", entity_type="Operator"
+    )
+    acknowledged_alerts: Connection[Alert] = has_many(
+        models.Alert.acknowledged_by_operator_id, "Alerts that the person took up."
+    )
+    operator_controls: Connection[OperatorControl] = has_many(
+        models.OperatorControl.updated_by_operator_id, "Emergency modes that the person set."
+    )
+    saved_views: Connection[SavedView] = has_many(
+        models.SavedView.owner_operator_id,
+        "Saved filters of the person; of others than the caller, the shared ones (WATCH-1).",
+    )
+    watch_subscriptions: Connection[WatchSubscription] = has_many(
+        models.WatchSubscription.operator_id, "What the person watches."
+    )
+    created_webhooks: Connection[Webhook] = has_many(
+        models.Webhook.created_by_operator_id, "Webhooks that the person made."
+    )
+    given_org_assignments: Connection[OrgAssignment] = has_many(
+        models.OrgAssignment.assigned_by_operator_id, "Positions that the person gave to agents."
     )
     change_records: Connection[ChangeRecord] = history()
 

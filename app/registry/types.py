@@ -24,10 +24,22 @@ from db.enums import EvalStatus, IdentityComplianceStatus, InstanceState, Lifecy
 
 if TYPE_CHECKING:
     from app.audit.types import AuditLog, ChangeRecord, OpEvent
+    from app.communication.types import Meeting, TelegraphMessage, VoiceArtifact
     from app.evaluation.types import EvaluationMetric, EvaluationRun, EvaluationSuite
-    from app.execution.types import Task
+    from app.execution.types import ExecutionRequest, Message, Review, Run, Task, ToolCall
     from app.governance.types import ApprovalRecord, Deployment, PolicyEnvelope
     from app.identity.types import Environment, Operator, Project, Provider
+    from app.intelligence.types import AgentDocument, AgentPattern, AgentPerformance
+    from app.notification.types import Notification
+    from app.platform.types import (
+        Alert,
+        Capture,
+        ExperimentAssignment,
+        ExperimentEvent,
+        OrgAssignment,
+        ThreadSubscription,
+        WatchSubscription,
+    )
 
 
 @entity(models.AgentTemplate, prefix="tpl")
@@ -61,6 +73,7 @@ class AgentTemplate(Entity):
     evaluation_suites: Connection[EvaluationSuite] = has_many(
         models.EvaluationSuite.template_id, "Suites that judge its versions, besides those for every template."
     )
+    runs: Connection[Run] = has_many(models.Run.template_id, "Runs of any of its versions.")
     change_records: Connection[ChangeRecord] = history()
 
 
@@ -192,6 +205,14 @@ class AgentVersion(Entity):
     related_changes: Connection[ChangeRecord] = has_many(
         models.ChangeRecord.version_id, "Changes that concern it, also those of other rows."
     )
+    runs: Connection[Run] = has_many(models.Run.version_id, "Runs of exactly this version.")
+    tool_calls: Connection[ToolCall] = has_many(models.ToolCall.version_id, "Tool calls of exactly this version.")
+    performance: Connection[AgentPerformance] = has_many(
+        models.AgentPerformance.version_id, "Figures of agents while they ran it."
+    )
+    patterns: Connection[AgentPattern] = has_many(
+        models.AgentPattern.version_id, "What was learnt about agents while they ran it."
+    )
     change_records: Connection[ChangeRecord] = history()
 
 
@@ -268,6 +289,56 @@ class AgentInstance(Entity):
     related_changes: Connection[ChangeRecord] = has_many(
         models.ChangeRecord.instance_id, "Changes that concern it, also those of other rows."
     )
+    tasks: Connection[Task] = through(
+        models.TaskAssignee.instance_id, models.TaskAssignee.task_id, "Tasks that it is assigned to."
+    )
+    created_tasks: Connection[Task] = has_many(models.Task.creator_instance_id, "Tasks that it made.")
+    tasks_to_review: Connection[Task] = has_many(
+        models.Task.reviewer_instance_id, "Tasks whose result it is to review."
+    )
+    messages: Connection[Message] = has_many(models.Message.author_instance_id, "What it wrote in tasks' threads.")
+    runs: Connection[Run] = has_many(models.Run.instance_id, "Its execution turns.")
+    tool_calls: Connection[ToolCall] = has_many(models.ToolCall.instance_id, "Tools that it called.")
+    execution_requests: Connection[ExecutionRequest] = has_many(
+        models.ExecutionRequest.requested_by_instance_id, "Work that it asked outside executors for."
+    )
+    reviews: Connection[Review] = has_many(models.Review.reviewer_instance_id, "Reviews that it gave.")
+    answered_reviews: Connection[Review] = has_many(models.Review.response_by_instance_id, "Reviews that it answered.")
+    performance: Connection[AgentPerformance] = has_many(
+        models.AgentPerformance.instance_id, "Figures of its work by version and kind of work (LRN-1)."
+    )
+    patterns: Connection[AgentPattern] = has_many(models.AgentPattern.instance_id, "What was learnt about it (LRN-2).")
+    documents: Connection[AgentDocument] = has_many(
+        models.AgentDocument.instance_id, "Its working memory, one document of each type (DOC-1)."
+    )
+    telegraph_messages: Connection[TelegraphMessage] = has_many(
+        models.TelegraphMessage.sender_instance_id, "What it sent in conversations."
+    )
+    hosted_meetings: Connection[Meeting] = has_many(models.Meeting.host_instance_id, "Meetings that it leads.")
+    voice_artifacts: Connection[VoiceArtifact] = has_many(models.VoiceArtifact.instance_id, "Speech in its voice.")
+    notifications: Connection[Notification] = has_many(
+        models.Notification.instance_id, "What it is told; it reads with its heartbeat (NOT-1)."
+    )
+    caused_notifications: Connection[Notification] = has_many(
+        models.Notification.from_instance_id, "What others are told because of it."
+    )
+    experiment_assignments: Connection[ExperimentAssignment] = has_many(
+        models.ExperimentAssignment.entity_id, "Variants that it was given.", entity_type="AgentInstance"
+    )
+    experiment_events: Connection[ExperimentEvent] = has_many(
+        models.ExperimentEvent.entity_id, "Its outcomes under variants.", entity_type="AgentInstance"
+    )
+    alerts: Connection[Alert] = has_many(models.Alert.instance_id, "Alerts that concern it.")
+    watches: Connection[WatchSubscription] = has_many(
+        models.WatchSubscription.entity_id, "People who want to hear of its changes.", entity_type="INSTANCE"
+    )
+    thread_subscriptions: Connection[ThreadSubscription] = has_many(
+        models.ThreadSubscription.instance_id, "Threads that it follows (SUB-1)."
+    )
+    org_assignments: Connection[OrgAssignment] = has_many(
+        models.OrgAssignment.instance_id, "Its positions in the project's organisation."
+    )
+    captures: Connection[Capture] = has_many(models.Capture.instance_id, "Pictures that it made.")
     change_records: Connection[ChangeRecord] = history()
 
 
