@@ -39,7 +39,7 @@ _RULES: Final = (*specified_rules, MaybeNullValidationRule, OneOfInputValidation
 _TOO_LONG: Final = re.compile(r"contains more than \d+ (tokens|comments)")
 
 
-class Refused(Exception):  # noqa: N818 - nothing went wrong here: the request did
+class Refused(Exception):
     """A request that cannot be executed, with every reason. ``default`` is the code of reasons that bring none.
 
     A ``malformed`` one is no GraphQL request at all, which HTTP has its own status for.

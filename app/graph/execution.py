@@ -276,7 +276,7 @@ class Executor:
         self._hooks.observe(Report(operation, outcome, seconds, context))
 
 
-class _SourceFailed(Exception):  # noqa: N818 - private, and a carrier only
+class _SourceFailed(Exception):
     """A subscription's source could not be opened; the errors are an execution's, and masked like those."""
 
     def __init__(self, errors: Sequence[GraphQLError]) -> None:
