@@ -1,0 +1,74 @@
+"""Rules of governance: pure data and pure functions, no I/O."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from db.enums import RiskLevel
+
+_GREEN: Final = """
+    read read_file search grep glob list_dir list_files web_search think read_db query_db post_comment create_doc
+    generate_draft analyze_data qc_report memory_search tts
+"""
+_YELLOW: Final = """
+    write write_file edit edit_file create_file delete_file rename_file shell exec bash shell_exec web_fetch http fetch
+    http_request network_call git_commit git_push create_branch install_deps modify_cron cron browser sessions_spawn
+    qc_scan
+"""
+_RED: Final = """
+    deploy deploy_prod publish git_force_push rm_rf destructive_shell drop_table database_write send_email send_message
+    message post_social tweet post_linkedin payment spawn_agent modify_prod_config access_secrets read_env
+    external_api_write gateway
+"""
+_PARTS: Final[Mapping[RiskLevel, tuple[str, ...]]] = {
+    RiskLevel.RED: (
+        *("database_write", "database_delete", "file_delete", "system_command", "payment_process", "user_delete"),
+    ),
+    RiskLevel.YELLOW: (
+        *("database_update", "file_write", "email_send", "slack_post", "api_post", "api_put", "api_delete"),
+    ),
+    RiskLevel.GREEN: ("database_read", "file_read", "user_info", "api_get"),
+}
+
+BASE_RISK: Final[Mapping[str, RiskLevel]] = MappingProxyType(
+    {
+        name: level
+        for level, names in ((RiskLevel.GREEN, _GREEN), (RiskLevel.YELLOW, _YELLOW), (RiskLevel.RED, _RED))
+        for name in names.split()
+    }
+)
+"""Risk of a tool by its exact name in lower case (RSK-2)."""
+
+_SEVERITY: Final = {level: severity for severity, level in enumerate(RiskLevel)}
+
+
+def base_risk(tool: str) -> RiskLevel:
+    """Risk of a tool before any policy and any argument: its exact name, else the most severe list that has a part of
+    it, else YELLOW (RSK-3)."""
+    name = tool.casefold()
+    if (known := BASE_RISK.get(name)) is not None:
+        return known
+    for level, parts in _PARTS.items():
+        if any(part in name for part in parts):
+            return level
+    return RiskLevel.YELLOW
+
+
+def is_riskier(level: RiskLevel, than: RiskLevel) -> bool:
+    """Whether one level is above another (RSK-1)."""
+    return _SEVERITY[level] > _SEVERITY[than]
+
+
+_NO_LETTER: Final = re.compile(r"[^a-z0-9]")
+_SECRET_ENDINGS: Final = (
+    *("secret", "password", "passwd", "apikey", "secretkey", "accesskey", "privatekey", "credentials", "token"),
+)
+_SECRET_NAMES: Final = frozenset({"pwd", "authheader", "authorization"})
+
+
+def names_secret(key: str) -> bool:
+    """Whether a key's name says that its value is a secret: client_secret and GITHUB_TOKEN do, maxTokens does not
+    (RSK-4)."""
+    name = _NO_LETTER.sub("", key.casefold())
+    return name.endswith(_SECRET_ENDINGS) or name in _SECRET_NAMES
