@@ -51,5 +51,5 @@ async def find_connections(settings: Settings) -> Connections:
 
 
 def open_database(settings: Settings, found: Connections) -> Database:
-    """The only door to Postgres, as the settings and the roles behind their addresses ask for it."""
+    """The only door to Postgres, as the settings ask for it."""
     return Database(found, pool_size=settings.pool_size, statement_timeout_ms=settings.statement_timeout_ms)

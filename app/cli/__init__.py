@@ -1,0 +1,157 @@
+"""The command ``fleetgraph``. Each command imports what it needs when it runs, so that all of them start quickly."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+app = typer.Typer(
+    name="fleetgraph",
+    help="A GraphQL gateway that governs fleets of AI agents. Settings come from variables FLEETGRAPH_…",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Size(enum.StrEnum):
+    """How big the demo fleet is: about 3,000 rows, or 1,420,000 for benchmarks."""
+
+    SMALL = "small"
+    LARGE = "large"
+
+
+Tenant = Annotated[str, typer.Option("--tenant", metavar="SLUG", help="The tenant's short name.")]
+
+
+@app.command()
+def serve() -> None:
+    """Serve the gateway, with the embedded Postgres unless FLEETGRAPH_DATABASE_URL is set."""
+    from app.cli.serving import run
+
+    run(_settings())
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest version; makes the gateway's roles where they are missing."""
+    from app.cli.preparing import migrate_database
+    from app.database import postgres
+
+    with postgres(_settings()) as settings:
+        migrate_database(settings)
+
+
+@app.command()
+def seed(
+    size: Annotated[
+        Size, typer.Option(help="small: 3,000 rows or so. large: 1.4 million, for benchmarks.")
+    ] = Size.SMALL,
+) -> None:
+    """Fill the database with the demo fleet: the tenants northwind and globex."""
+    from app.cli.preparing import migrate_database, seed_demo
+    from app.database import postgres
+
+    with postgres(_settings()) as settings:
+        migrate_database(settings, quiet=True)
+        seed_demo(settings, size.value)
+
+
+@app.command()
+def token(
+    tenant: Annotated[str | None, typer.Option("--tenant", metavar="SLUG", help="The tenant's short name.")] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROLE", help="Someone who holds this role, such as admin; `platform`: the platform itself."
+        ),
+    ] = None,
+    operator: Annotated[
+        str | None, typer.Option(metavar="EMAIL", help="Among them, the one with this address.")
+    ] = None,
+    instance: Annotated[str | None, typer.Option(metavar="ID", help="The agent instance with this id.")] = None,
+) -> None:
+    """Print a bearer token; it is the last line of the output."""
+    from app.cli.tokens import issue
+    from app.database import postgres
+
+    with postgres(_settings()) as settings:
+        issued = issue(settings, tenant=tenant, role=role, operator=operator, instance=instance)
+    typer.echo(f"Good until {issued.expires_at:%Y-%m-%d %H:%M} UTC:", err=True)
+    typer.echo(issued.text)
+
+
+@app.command("import-legacy")
+def import_legacy(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A Mission Control snapshot (a zip).")],
+    tenant: Tenant,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="TIME",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"],
+            help="The time that ages are counted from. Default: the newest time in the snapshot.",
+        ),
+    ] = None,
+) -> None:
+    """Bring a Mission Control snapshot into the unified schema; may be run again."""
+    from app.cli.importing import run
+    from app.database import postgres
+
+    with postgres(_settings()) as settings:
+        run(settings, file, tenant, as_of)
+
+
+@app.command()
+def schema() -> None:
+    """Print the GraphQL schema."""
+    from app.schema import print_schema
+
+    typer.echo(print_schema(), nl=False)
+
+
+@app.command()
+def lineage(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The id of a run, or of any other row.")],
+) -> None:
+    """Show what a run goes back to: instance, version, template, deployment, approvals."""
+    from app.cli.lineage import show
+    from app.database import postgres
+
+    with postgres(_settings()) as settings:
+        show(settings, run_id)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is wrong with the set-up and how to mend it; exit code 1 when something is."""
+    from app.cli.doctor import examine
+
+    raise typer.Exit(examine())
+
+
+def _settings() -> Settings:
+    from app.settings import load_settings
+
+    return load_settings()
+
+
+def main() -> None:
+    """The entry point: runs a command, and turns what people can mend into a message without a traceback."""
+    try:
+        app()
+    except Exception as error:
+        from app.cli.failing import is_for_people
+
+        if not is_for_people(error):
+            raise
+        typer.secho(str(error), fg="red", err=True)
+        sys.exit(1)
