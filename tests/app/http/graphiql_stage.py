@@ -7,11 +7,13 @@ to ask what the real one cannot be asked in a test (a token that dies while the 
 from __future__ import annotations
 
 import asyncio
+import enum
 import socket
 import threading
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import strawberry
@@ -32,22 +34,24 @@ TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
 MANY_TENANTS_TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtYW55In0.c2lnbmF0dXJl"
 
 
+@strawberry.enum
+class ViewerKind(enum.Enum):
+    OPERATOR = "operator"
+    INSTANCE = "instance"
+
+
 @strawberry.type
 class Tenant:
-    name: str
-    slug: str
-
-
-@strawberry.type
-class Person:
     name: str
 
 
 @strawberry.type
 class Viewer:
-    tenant: Tenant
-    operator: Person | None
-    instance: Person | None
+    kind: ViewerKind
+    name: str
+    token_expires_at: datetime
+    tenant: Tenant | None
+    emergency_mode: str
 
 
 @strawberry.type
@@ -62,7 +66,13 @@ class Query:
     def viewer(self, info: strawberry.Info) -> Viewer:
         request: Request = info.context["request"]
         slug = request.headers.get("fleetgraph-tenant", "northwind")
-        return Viewer(tenant=Tenant(name=slug.title(), slug=slug), operator=Person(name="Ada Lovelace"), instance=None)
+        return Viewer(
+            kind=ViewerKind.OPERATOR,
+            name="Ada Lovelace",
+            token_expires_at=datetime.now(UTC) + timedelta(hours=1),
+            tenant=Tenant(name=slug.title()),
+            emergency_mode="NORMAL" if slug == "northwind" else "DRAINING",
+        )
 
     @strawberry.field
     def runs(

@@ -177,6 +177,7 @@ class TestBrowser:
             await shown.sign_in(f"Bearer {TOKEN[:20]}\n  {TOKEN[20:]}\n")  # as a terminal wraps it
             assert await shown.signed_in_as() == "Ada Lovelace"
             assert await shown.page.inner_text(".fleet-tenant") == "Northwind"
+            assert await shown.page.locator(".fleet-mode").count() == 0
             tabs = await shown.page.locator("[role=tab]").all_inner_texts()
             assert tabs == ["RunLineage", "TaskThread", "TemplateVersions", "PendingApprovals", "OperatorChanges"]
             await shown.write(RUNS)
@@ -211,6 +212,7 @@ class TestBrowser:
             await shown.sign_in(MANY_TENANTS_TOKEN, tenant="globex")
             await shown.signed_in_as()
             assert await shown.page.inner_text(".fleet-tenant") == "Globex"
+            assert await shown.page.inner_text(".fleet-mode") == "DRAINING"  # an emergency is not to be overlooked
 
     async def test_subscriptions_run_on_the_same_path_with_the_token_in_connection_init(self, stage: Stage) -> None:
         async with window(stage.url) as shown:

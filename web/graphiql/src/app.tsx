@@ -108,16 +108,23 @@ interface BarProps {
 }
 
 function Bar({ session, good, onChange, onLeave }: BarProps): ReactElement {
+  const viewer = session?.viewer;
   return (
     <header className="fleet-bar">
       <img src={iconUrl} alt="" width="22" height="22" />
       <strong>Fleetgraph</strong>
-      {session && <span className="fleet-tenant">{session.viewer.tenant}</span>}
+      {viewer?.tenant && <span className="fleet-tenant">{viewer.tenant}</span>}
+      {viewer?.mode && viewer.mode !== "NORMAL" && (
+        <span className="fleet-mode" title="The emergency mode in force (operator controls)">
+          {viewer.mode}
+        </span>
+      )}
       <span className="fleet-state" role="status" data-signed-in={good}>
-        {session ? (
-          <>
-            Signed in as <b>{session.viewer.name}</b>
-          </>
+        {viewer ? (
+          <span title={`The token is good until ${new Date(viewer.tokenExpiresAt).toLocaleString()}.`}>
+            Signed in as {viewer.kind === "INSTANCE" && "the agent "}
+            <b>{viewer.name}</b>
+          </span>
         ) : (
           "Not signed in"
         )}
