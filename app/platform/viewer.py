@@ -10,6 +10,7 @@ from uuid import UUID
 
 import strawberry
 from sqlalchemy import or_, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from app.auth.actor import Actor, ActorKind
 from app.auth.scope import Scope
@@ -133,7 +134,7 @@ class Viewer:
         context = _context(info)
         newest = (
             select(table.c.mode)
-            .distinct(table.c.project_id)
+            .ext(distinct_on(table.c.project_id))
             .where(
                 context.reader.tenant(table),  # type: ignore[arg-type]
                 or_(table.c.project_id.is_(None), table.c.project_id == project),
