@@ -42,7 +42,7 @@ class Invitations(Protocol):
     """Binds a person who was invited to the subject of their first token (decision 27)."""
 
     async def accept(self, token: Token, tenant_slug: str | None) -> bool:
-        """Whether an invitation for the token's verified e-mail address was found and bound."""
+        """Whether this call found an invitation for the token's verified e-mail address and bound it."""
         ...
 
 
@@ -82,8 +82,9 @@ class Authenticator:
     async def resolve(self, token: Token, tenant: str | None) -> Actor:
         """The actor that a verified token stands for, with `tenant` as the request's header has it.
 
-        One statement; two for the first sign-in of a person who was invited. Raises TokenRejected for whoever does not
-        exist or may not come in, and Unauthenticated where the tenant must be named first.
+        One statement; more where a subject is unknown and its address verified, since it may have been invited.
+        Raises TokenRejected for whoever does not exist or may not come in, and Unauthenticated where the tenant must be
+        named first.
         """
         if token.kind is ActorKind.PLATFORM:
             return platform_actor(token.expires_at)
@@ -109,12 +110,9 @@ class Authenticator:
 
     async def _operator(self, token: Token, tenant: str | None) -> Actor:
         found = await self._find(_OPERATOR, token.subject, tenant)
-        if (
-            found is None
-            and self._invitations is not None
-            and token.email is not None
-            and await self._invitations.accept(token, tenant)
-        ):
+        if found is None and token.email is not None and self._invitations is not None:
+            await self._invitations.accept(token, tenant)
+            # Whatever came of it: another request of the same person may have been faster.
             found = await self._find(_OPERATOR, token.subject, tenant)
         if found is None:
             raise TokenRejected(f"unknown subject {pseudonym(token.subject)}")

@@ -38,7 +38,8 @@ class InvitedOperators:
     async def accept(self, token: Token, tenant_slug: str | None) -> bool:
         """Bind the token's subject to the one open invitation for its verified address, in this tenant or in any.
 
-        False where there is none, or more than one. The operator's row and the audit row come in one transaction.
+        Whether this call bound it: there may be none, or more than one, or another request was faster. The operator's
+        row and the audit row come in one transaction.
         """
         if token.email is None or token.subject.startswith(INVITED):
             return False
@@ -69,8 +70,7 @@ class InvitedOperators:
                 .returning(Operator.id)
             )
             if bound.first() is None:
-                # Another request of the same person was faster; its subject is looked up again in any case.
-                return True
+                return False
             await session.execute(
                 insert(AuditLog).values(
                     tenant_id=tenant_id,

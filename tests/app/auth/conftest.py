@@ -1,5 +1,6 @@
 """A tenant of its own for each test that looks callers up."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ from db.enums import InstanceState, OperatorStatus
 from db.ids import new_id
 from db.models import AgentInstance, AgentTemplate, AgentVersion, Operator, Role, RoleAssignment
 from db.session import Database
+from tests.app.auth.provider import Provider, running
 from tests.conftest import TenantUnderTest
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -101,3 +103,10 @@ def fleet(tenant: TenantUnderTest) -> Fleet:
 def other(other_tenant: TenantUnderTest) -> Fleet:
     """Another tenant."""
     return Fleet(other_tenant)
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """An OpenID provider of the test's own."""
+    with running() as made:
+        yield made

@@ -1,5 +1,6 @@
 """Which keys and issuers the settings lead to."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,14 @@ import pytest
 from pydantic import SecretStr
 
 from app.auth.actor import ActorKind
-from app.auth.keys import KeyUnusable
+from app.auth.keys import KeyUnusable, derive_key
 from app.auth.setup import open_authenticator, open_local_tokens
+from app.auth.tokens import LocalTokens
+from app.graph.errors import Unauthenticated
 from app.settings import Environment, Settings, SettingsError
 from db.session import Database
 from tests.app.auth.conftest import Fleet
+from tests.app.auth.provider import AUDIENCE, Provider
 
 SECRET = SecretStr("c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=")
 OIDC: dict[str, Any] = {"oidc_issuer": "https://login.example", "oidc_audience": "fleetgraph"}
@@ -80,3 +84,32 @@ async def test_an_issuer_without_tls_does_not_start(database: Database, tmp_path
 async def test_a_short_secret_does_not_start(database: Database, tmp_path: Path) -> None:
     with pytest.raises(KeyUnusable, match="at least 32"):
         open_authenticator(Settings(data_dir=tmp_path, secret_key=SecretStr("short")), database)
+
+
+async def test_with_both_people_sign_in_at_the_issuer_and_agents_with_the_gateways_tokens(
+    fleet: Fleet, provider: Provider, tmp_path: Path
+) -> None:
+    """The whole way: an invited person's first token, with what it claims beyond its due, and an agent's."""
+    invited = await fleet.operator("invite:1", email="ada@fleet.example")
+    instance = await fleet.instance()
+    settings = Settings(data_dir=tmp_path, secret_key=SECRET, oidc_issuer=provider.issuer, oidc_audience=AUDIENCE)
+    authenticator = open_authenticator(settings, fleet.database)
+    now = int(time.time())
+    claims: dict[str, Any] = {
+        "tenant": fleet.slug,
+        "email": "ada@fleet.example",
+        "email_verified": True,
+        "kind": "platform",
+    }
+    person = await authenticator.authenticate("Bearer " + provider.token(iat=now, exp=now + 60, **claims), None)
+    assert (person.kind, person.id) == (ActorKind.OPERATOR, invited)
+
+    tokens = open_local_tokens(settings)
+    assert tokens is not None
+    agent = tokens.issue(ActorKind.INSTANCE, str(instance), tenant=fleet.slug, epoch=2)
+    assert (await authenticator.authenticate(f"Bearer {agent}", None)).id == instance
+
+    everyday = LocalTokens(derive_key(SECRET.get_secret_value()), operators=True)
+    with pytest.raises(Unauthenticated):
+        await authenticator.authenticate("Bearer " + everyday.issue(ActorKind.OPERATOR, "auth0|ada"), None)
+    await authenticator.close()
