@@ -10,6 +10,22 @@ from db.roles import GATEWAY, PLATFORM
 
 _HEAD: Final = "SET search_path = pg_catalog, pg_temp"
 
+
+def _trigger(table: str, name: str, occasion: str, action: str) -> str:
+    """Makes the trigger unless it is there: replacing one would wait for all who write to the table. So a trigger whose
+    definition changes gets another name."""
+    return f"""
+DO $do$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_trigger WHERE tgrelid = 'public.{table}'::regclass AND tgname = '{name}' AND tgenabled = 'O'
+    ) THEN
+        CREATE OR REPLACE TRIGGER {name} {occasion} ON public.{table} {action};
+    END IF;
+END
+$do$"""
+
+
 # The counters of a tenant come with the tenant. The trigger has the rights of whoever inserts the tenant: the platform
 # role, or the owner with app.tenant_id set to the new tenant.
 _TENANT_COUNTERS: Final = (
@@ -20,9 +36,7 @@ BEGIN
     RETURN NULL;
 END
 $$""",
-    """
-CREATE OR REPLACE TRIGGER add_counters AFTER INSERT ON public.tenants
-    FOR EACH ROW EXECUTE FUNCTION gateway.add_tenant_counters()""",
+    _trigger("tenants", "add_counters", "AFTER INSERT", "FOR EACH ROW EXECUTE FUNCTION gateway.add_tenant_counters()"),
 )
 
 # The chain of decision 2: hash = sha256(previous hash || number || content hash), as bytes, the number as eight bytes,
@@ -36,16 +50,18 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN encode(sha256(decode(prev, 'hex') || int8send(seq) || decode(content_hash, 'hex')), 'hex')""",
     f"""
 CREATE OR REPLACE FUNCTION gateway.chain(prev text, base bigint, content_hashes text[])
-RETURNS TABLE (ord integer, seq bigint, prev_hash text, hash text)
+RETURNS TABLE (ord bigint, seq bigint, prev_hash text, hash text)
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE {_HEAD} AS $$
+DECLARE
+    content_hash text;
 BEGIN
-    hash := prev;
     ord := 0;
-    WHILE ord < cardinality(content_hashes) LOOP
+    hash := prev;
+    FOREACH content_hash IN ARRAY content_hashes LOOP
         ord := ord + 1;
         seq := base + ord;
         prev_hash := hash;
-        hash := gateway.link(prev_hash, seq, content_hashes[ord]);
+        hash := gateway.link(prev_hash, seq, content_hash);
         RETURN NEXT;
     END LOOP;
 END
@@ -53,9 +69,12 @@ $$""",
     f"""
 CREATE OR REPLACE FUNCTION gateway.chain_head(prev text, base bigint, content_hashes text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE {_HEAD} AS $$
+DECLARE
+    content_hash text;
 BEGIN
-    FOR ord IN 1 .. cardinality(content_hashes) LOOP
-        prev := gateway.link(prev, base + ord, content_hashes[ord]);
+    FOREACH content_hash IN ARRAY content_hashes LOOP
+        base := base + 1;
+        prev := gateway.link(prev, base, content_hash);
     END LOOP;
     RETURN prev;
 END
@@ -71,9 +90,12 @@ BEGIN
         USING ERRCODE = 'restrict_violation', HINT = 'Put a mistake right with a new change record.';
 END
 $$""",
-    """
-CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON public.change_records
-    FOR EACH STATEMENT EXECUTE FUNCTION gateway.refuse_rewriting_history()""",
+    _trigger(
+        "change_records",
+        "append_only",
+        "BEFORE UPDATE OR DELETE OR TRUNCATE",
+        "FOR EACH STATEMENT EXECUTE FUNCTION gateway.refuse_rewriting_history()",
+    ),
     f"""
 CREATE OR REPLACE FUNCTION gateway.refuse_changing_build() RETURNS trigger LANGUAGE plpgsql {_HEAD} AS $$
 BEGIN
@@ -82,12 +104,15 @@ BEGIN
         USING ERRCODE = 'restrict_violation', HINT = 'Make a new version that has this one as its parent.';
 END
 $$""",
-    """
-CREATE OR REPLACE TRIGGER immutable_build BEFORE UPDATE ON public.agent_versions
-    FOR EACH ROW WHEN (
-        (OLD.genome, OLD.genome_hash, OLD.template_id, OLD.tenant_id, OLD.parent_version_id)
-        IS DISTINCT FROM (NEW.genome, NEW.genome_hash, NEW.template_id, NEW.tenant_id, NEW.parent_version_id)
-    ) EXECUTE FUNCTION gateway.refuse_changing_build()""",
+    _trigger(
+        "agent_versions",
+        "immutable_build",
+        "BEFORE UPDATE",
+        """FOR EACH ROW WHEN (
+            (OLD.genome, OLD.genome_hash, OLD.template_id, OLD.tenant_id, OLD.parent_version_id)
+            IS DISTINCT FROM (NEW.genome, NEW.genome_hash, NEW.template_id, NEW.tenant_id, NEW.parent_version_id)
+        ) EXECUTE FUNCTION gateway.refuse_changing_build()""",
+    ),
 )
 
 # One partition a month (UTC), bounded by the smallest UUIDv7 of its first millisecond (decision 5). They are made and

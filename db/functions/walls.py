@@ -28,16 +28,24 @@ def _names(names: tuple[str, ...]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
+# A wall that stands is left alone: altering a table would wait for all who use it.
 _RAISE_WALL: Final = """
 CREATE OR REPLACE FUNCTION gateway.raise_wall(walled regclass, key text DEFAULT 'tenant_id') RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    own text := format('(%I = (NULLIF(current_setting(''app.tenant_id''::text, true), ''''::text))::uuid)', key);
 BEGIN
+    IF EXISTS (
+        SELECT FROM pg_class JOIN pg_policy ON polrelid = pg_class.oid
+        WHERE pg_class.oid = walled AND relrowsecurity AND relforcerowsecurity AND polname = 'own_tenant'
+            AND pg_get_expr(polqual, polrelid) = own AND polwithcheck IS NULL
+    ) THEN
+        RETURN;
+    END IF;
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', walled);
     EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', walled);
     EXECUTE format('DROP POLICY IF EXISTS own_tenant ON %s', walled);
-    EXECUTE format(
-        'CREATE POLICY own_tenant ON %s USING (%I = nullif(current_setting(''app.tenant_id'', true), '''')::uuid)',
-        walled, key);
+    EXECUTE format('CREATE POLICY own_tenant ON %s USING %s', walled, own);
 END
 $$"""
 
@@ -52,8 +60,8 @@ BEGIN
 END
 $$"""
 
-# Partitions are reached through their table and need no grant. What belongs to no tenant (the migrations' own table)
-# may be read, so that /readyz can compare; the jobs are the platform's.
+# Partitions are reached through their table and need no grant. The jobs are the platform's; what else belongs to no
+# tenant (the version of the schema, which readiness asks for) may be read.
 _GRANTS: Final = f"""
 DO $$
 DECLARE
@@ -69,13 +77,14 @@ BEGIN
         WHERE nspname IN ('public', 'gateway') AND relkind IN ('r', 'p') AND NOT relispartition
     LOOP
         for_platform := CASE
-            WHEN one.public AND NOT one.of_tenants THEN 'SELECT'
+            WHEN NOT one.of_tenants AND one.relname <> 'jobs' THEN 'SELECT'
             WHEN one.relname = 'change_records' THEN 'SELECT, INSERT'
             WHEN one.relname IN ({_names(_APPEND_ONLY)}) THEN 'SELECT, INSERT, DELETE'
             ELSE 'SELECT, INSERT, UPDATE, DELETE'
         END;
         for_gateway := CASE
-            WHEN NOT one.of_tenants THEN CASE WHEN one.public THEN 'SELECT' END
+            WHEN one.relname = 'jobs' THEN NULL
+            WHEN NOT one.of_tenants THEN 'SELECT'
             WHEN one.relname = 'tenants' THEN 'SELECT, UPDATE'
             WHEN one.relname IN ({_names(_APPEND_ONLY)}) THEN 'SELECT, INSERT'
             WHEN one.relname = 'tenant_counters' THEN 'SELECT, UPDATE'

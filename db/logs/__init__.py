@@ -1,0 +1,35 @@
+"""The two logs that only grow: change records, chained by hash, and op events.
+
+A tenant has one counter row for both. A writer takes its numbers with an UPDATE of that row in the same statement that
+inserts, which is its last before the commit: the row's lock makes commit order number order, so whoever reads "all
+after the last I saw" misses nothing. Where a command writes both logs it appends the changes first (decision 2). Both
+functions want READ COMMITTED, and leave committing to the caller.
+"""
+
+from db.logs.changes import (
+    CONTENT_FIELDS,
+    AppendedChange,
+    ChainFault,
+    ChainHead,
+    ChangeDraft,
+    append_change_records,
+    content_hash,
+    verify_chain,
+)
+from db.logs.events import CHUNK, AppendedEvents, EventDraft, append_op_events, in_chunks
+
+__all__ = [
+    "CHUNK",
+    "CONTENT_FIELDS",
+    "AppendedChange",
+    "AppendedEvents",
+    "ChainFault",
+    "ChainHead",
+    "ChangeDraft",
+    "EventDraft",
+    "append_change_records",
+    "append_op_events",
+    "content_hash",
+    "in_chunks",
+    "verify_chain",
+]

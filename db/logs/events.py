@@ -1,0 +1,163 @@
+"""Op events: appending in batches, each event once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import islice
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.base import JsonObject
+from db.enums import OpEventType
+from db.ids import created_at, id_from, new_id
+from db.logs.checks import check_timestamp, no_counters
+
+CHUNK: Final = 5_000
+"""Most op events that one statement appends, so that other writers of the tenant wait milliseconds (decision 7)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventDraft:
+    """An op event before it has its number. The names are the columns' (db/models/audit.py).
+
+    With the sender's own `event_id` the row's id follows from tenant, instance, event id and timestamp, so that the
+    same event sent again is the same row (decision 5). Raises ValueError for a timestamp without a zone.
+    """
+
+    type: OpEventType
+    timestamp: datetime
+    instance_id: UUID | None = None
+    version_id: UUID | None = None
+    project_id: UUID | None = None
+    task_id: UUID | None = None
+    run_id: UUID | None = None
+    tool_call_id: UUID | None = None
+    workflow_run_id: UUID | None = None
+    change_record_id: UUID | None = None
+    payload: JsonObject | None = None
+    event_id: str | None = None
+    delta_usd: Decimal | None = None
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what the database would refuse less clearly."""
+        check_timestamp(self.timestamp)
+
+    def row_id(self, tenant_id: UUID) -> UUID:
+        """The row's id in this tenant: reproducible with an `event_id`, new at every call without."""
+        if self.event_id is None:
+            return new_id(self.timestamp)
+        instance = self.instance_id.bytes if self.instance_id else bytes(16)
+        digest = hashlib.sha256(tenant_id.bytes + instance + self.event_id.encode()).digest()
+        return id_from(self.timestamp, int.from_bytes(digest))
+
+
+class AppendedEvents(NamedTuple):
+    """What became of a batch of op events."""
+
+    ids: list[UUID]
+    """Id of each event's row, in the order given; the one that was there already for a repeated event."""
+    stored: int
+    """How many were new."""
+    last_seq: int | None
+    """Number of the newest of them; absent where none was new."""
+
+
+_EVENT_COLUMNS: Final = {
+    "id": "uuid",
+    "type": "text",
+    "timestamp": "timestamptz",
+    "instance_id": "uuid",
+    "version_id": "uuid",
+    "project_id": "uuid",
+    "task_id": "uuid",
+    "run_id": "uuid",
+    "tool_call_id": "uuid",
+    "workflow_run_id": "uuid",
+    "change_record_id": "uuid",
+    "payload": "text",
+    "event_id": "text",
+    "delta_usd": "numeric",
+    "model": "text",
+}
+
+# COPY would be refused: Postgres has none for a table behind row-level security. Arrays are nearly as fast, and drop
+# the events that are there already before any number is taken, so that the numbers have no holes.
+_APPEND_EVENTS: Final = text(
+    f"""
+WITH fresh AS MATERIALIZED (
+    SELECT given.*, row_number() OVER (ORDER BY ord) AS nth
+    FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _EVENT_COLUMNS.items())})
+        WITH ORDINALITY AS given ({", ".join(_EVENT_COLUMNS)}, ord)
+    WHERE given.event_id IS NULL
+        OR NOT EXISTS (SELECT FROM op_events old WHERE old.tenant_id = :tenant_id AND old.id = given.id)
+), total AS (
+    SELECT count(*) AS fresh FROM fresh
+), counter AS (
+    UPDATE gateway.tenant_counters SET event_seq = event_seq + total.fresh FROM total WHERE tenant_id = :tenant_id
+    RETURNING event_seq, event_seq - total.fresh AS base
+), stored AS (
+    INSERT INTO op_events (tenant_id, {", ".join(_EVENT_COLUMNS)}, seq)
+    SELECT :tenant_id, {", ".join("payload::jsonb" if name == "payload" else name for name in _EVENT_COLUMNS)},
+        counter.base + fresh.nth
+    FROM fresh CROSS JOIN counter
+)
+SELECT event_seq, event_seq - base AS stored FROM counter
+"""
+)
+
+_LOCK_COUNTERS: Final = text("SELECT 1 FROM gateway.tenant_counters WHERE tenant_id = :tenant_id FOR UPDATE")
+
+
+async def append_op_events(
+    connection: AsyncConnection, tenant_id: UUID, events: Sequence[EventDraft]
+) -> AppendedEvents:
+    """Append events, in their order, with one statement for each 5,000; events that are there already are passed over.
+
+    The counter's lock is held until the commit, so a large batch goes in one transaction a chunk: `in_chunks`. Raises
+    LookupError where the tenant does not exist or is not the connection's. Whoever calls has checked the ids that the
+    events name, and their age (decision 5); an event of a month without a partition is SQLAlchemy's IntegrityError.
+    """
+    ids = [event.row_id(tenant_id) for event in events]
+    # A client event id twice in one batch: the first one counts.
+    distinct: dict[UUID, EventDraft] = {}
+    for row_id, event in zip(ids, events, strict=True):
+        distinct.setdefault(row_id, event)
+    stored, last_seq = 0, None
+    for chunk in in_chunks(distinct.items()):
+        if any(event.event_id is not None for _, event in chunk):
+            # Whether an event is there already must be read after the wait for other writers, not before.
+            await connection.execute(_LOCK_COUNTERS, {"tenant_id": tenant_id})
+        row = (await connection.execute(_APPEND_EVENTS, {"tenant_id": tenant_id, **_arrays(chunk)})).one_or_none()
+        if row is None:
+            raise no_counters(tenant_id)
+        if row.stored:
+            stored, last_seq = stored + row.stored, row.event_seq
+    return AppendedEvents(ids, stored, last_seq)
+
+
+def in_chunks(events: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
+    """The events in lists of at most `size`, for one transaction each."""
+    rest = iter(events)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def _arrays(chunk: Sequence[tuple[UUID, EventDraft]]) -> dict[str, list[Any]]:
+    arrays: dict[str, list[Any]] = {
+        name: [getattr(event, name) for _, event in chunk] for name in _EVENT_COLUMNS if name != "id"
+    }
+    arrays["id"] = [row_id for row_id, _ in chunk]
+    arrays["type"] = [one.value for one in arrays["type"]]
+    # To the millisecond, as the id has it; Postgres would round up.
+    arrays["timestamp"] = [created_at(row_id) for row_id in arrays["id"]]
+    arrays["payload"] = [None if one is None else orjson.dumps(one).decode() for one in arrays["payload"]]
+    return arrays
