@@ -108,6 +108,11 @@ class EmbeddedPostgres:
                 f"{error.filename or self.directory} belongs to another user. Use a data directory of your own "
                 "(FLEETGRAPH_DATA_DIR), or run as the user who made it."
             ) from error
+        except OSError as error:
+            raise EmbeddedPostgresError(
+                f"The data directory {self.directory} cannot be used: {error.strerror or error} "
+                f"({error.filename or self._data}). Mend that, or set FLEETGRAPH_DATA_DIR to another directory."
+            ) from error
 
     def stop(self) -> None:
         """Lets go of the server, and stops it when nobody else uses it. Does nothing when not started."""

@@ -336,6 +336,14 @@ def test_a_directory_with_other_things_in_it_is_left_alone(directory: Path) -> N
     assert (directory / "postgres/letter.txt").read_text() == "dear"
 
 
+def test_a_place_that_cannot_hold_data_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EmbeddedPostgresError, match="FLEETGRAPH_DATA_DIR"):
+        EmbeddedPostgres(tmp_path / "file").start()
+    with pytest.raises(EmbeddedPostgresError, match="cannot be used"):
+        EmbeddedPostgres(tmp_path / "file/below").start()
+
+
 def test_a_setting_that_postgres_refuses_is_reported_with_its_log(directory: Path) -> None:
     with pytest.raises(EmbeddedPostgresError, match="no_such_setting"):
         EmbeddedPostgres(directory, settings={"no_such_setting": "1"}).start()
