@@ -106,7 +106,10 @@ class Page:
             return HTMLResponse(html, 503, headers={**_HEADERS, "Cache-Control": "no-store"})
         # The same address answers in JSON too: a copy of the page is not to be taken for that.
         headers = {**_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept, Authorization"}
-        return HTMLResponse(built.html, headers=headers)
+        # Relative, so that it holds below whatever path a proxy puts before the gateway's, with or without a last "/".
+        segment = request.url.path.rpartition("/")[2]
+        html = built.html.replace("{{base}}", f"{segment}/assets" if segment else "assets")
+        return HTMLResponse(html, headers=headers)
 
     async def asset(self, request: Request) -> Response:
         """One file of the page. Only names that the build listed exist, so that no path leads out of it."""

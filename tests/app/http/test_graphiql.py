@@ -53,6 +53,17 @@ class TestPage:
         assert "<title>Fleetgraph</title>" in response.text
         assert "//" not in "".join(assets_of(response.text))
 
+    @pytest.mark.parametrize(
+        ("path", "base"),
+        [("/graphql", "graphql/assets/"), ("/graphql/", "assets/"), ("/fleet/graphql", "graphql/assets/")],
+    )
+    async def test_the_assets_are_found_below_any_prefix(self, built: Path, path: str, base: str) -> None:
+        page = graphiql.Page(built)
+        with serving(Starlette(routes=[Route(path, page.page)])) as url:
+            addresses = assets_of(get(url + path).text)
+        assert len(addresses) == 4
+        assert all(address.startswith(base) for address in addresses)
+
     def test_headers_against_framing_sniffing_and_foreign_code(self, stage: Stage) -> None:
         headers = get(stage.url, accept=BROWSER_ACCEPT).headers
         assert headers["x-frame-options"] == "DENY"
