@@ -150,7 +150,7 @@ def _address(host: str, listener: socket.socket) -> str:
 
 
 def _lines(settings: Settings, address: str) -> list[str]:
-    """What people wait for: the address, and in development a token to try it with, on a line of its own."""
+    """What people wait for: the address, in development also a link that signs in, and its token alone."""
     lines = ["", f"Fleetgraph serves {address}/graphql (Ctrl-C stops it)"]
     if settings.production or settings.oidc_issuer is not None:
         return lines
@@ -160,7 +160,9 @@ def _lines(settings: Settings, address: str) -> list[str]:
         return [*lines, f"No token to try it with: {error}"]
     return [
         *lines,
-        f"A token of an admin of northwind, good until {issued.expires_at:%Y-%m-%d %H:%M} UTC:",
+        # A fragment is not sent to any server, and the page takes it out of the address at once.
+        f"GraphiQL, signed in as an admin of northwind: {address}/graphql#token={issued.text}",
+        f"The token alone, good until {issued.expires_at:%Y-%m-%d %H:%M} UTC:",
         issued.text,
     ]
 
