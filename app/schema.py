@@ -1,10 +1,12 @@
 """The schema: the domains' types and fields in one, and its text."""
 
 from functools import cache
+from typing import cast
 
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import create_type
+from strawberry.types.field import StrawberryField
 
 from app.audit import queries as audit
 from app.communication import queries as communication
@@ -44,7 +46,7 @@ def schema() -> strawberry.Schema:
     fields = [one for domain in DOMAINS for one in domain.FIELDS]
     query = create_type(
         "Query",
-        [node, nodes, viewer, *fields],
+        [node, nodes, cast("StrawberryField", viewer), *fields],
         description="Everything that may be read: a list and a look-up for each table, and any row by its global id.",
     )
     made = strawberry.Schema(query=query, config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True))

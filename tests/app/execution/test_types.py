@@ -6,7 +6,7 @@ from app.auth.actor import Actor
 from db import models
 from db.enums import ActorType, LifecycleState, MessageType, TaskType
 from db.ids import new_id
-from tests.app.asking import ask
+from tests.asking import data_of
 from tests.conftest import TenantUnderTest
 
 CONTENT = "query ($id: ID!) { message(id: $id) { content contentRedacted } }"
@@ -38,7 +38,7 @@ def _reader(tenant: TenantUnderTest) -> Actor:
 async def test_others_than_the_author_get_the_redacted_text(tenant: TenantUnderTest) -> None:
     """PII-4: the safe text is what callers without `write:tasks` see."""
     message = await _message(tenant, "the key is [REDACTED]")
-    seen = await ask(tenant, _reader(tenant), CONTENT, id=_message_id(message))
+    seen = await data_of(tenant, _reader(tenant), CONTENT, id=_message_id(message))
     assert seen["message"] == {"content": "the key is [REDACTED]", "contentRedacted": "the key is [REDACTED]"}
 
 
@@ -46,7 +46,9 @@ async def test_who_may_write_tasks_sees_the_original(tenant: TenantUnderTest) ->
     """PII-4: operators with `write:tasks` see the original."""
     message = await _message(tenant, "the key is [REDACTED]")
     writer = tenant.actor("read:messages", "write:tasks")
-    assert (await ask(tenant, writer, CONTENT, id=_message_id(message)))["message"]["content"] == "the key is hunter2"
+    assert (await data_of(tenant, writer, CONTENT, id=_message_id(message)))["message"][
+        "content"
+    ] == "the key is hunter2"
 
 
 async def test_an_author_sees_the_original(tenant: TenantUnderTest) -> None:
@@ -54,13 +56,15 @@ async def test_an_author_sees_the_original(tenant: TenantUnderTest) -> None:
     author = models.Operator(id=new_id(), auth_id="a|1", name="Ada", email="ada@example.com")
     message = await _message(tenant, "the key is [REDACTED]", author)
     actor = dataclasses.replace(_reader(tenant), id=author.id)
-    assert (await ask(tenant, actor, CONTENT, id=_message_id(message)))["message"]["content"] == "the key is hunter2"
+    assert (await data_of(tenant, actor, CONTENT, id=_message_id(message)))["message"][
+        "content"
+    ] == "the key is hunter2"
 
 
 async def test_a_text_without_a_safe_version_is_shown(tenant: TenantUnderTest) -> None:
     """PII-4: what nothing was taken out of is shown to everybody who may read messages."""
     message = await _message(tenant, None)
-    seen = await ask(tenant, _reader(tenant), CONTENT, id=_message_id(message))
+    seen = await data_of(tenant, _reader(tenant), CONTENT, id=_message_id(message))
     assert seen["message"] == {"content": "the key is hunter2", "contentRedacted": None}
 
 
@@ -94,7 +98,7 @@ async def test_assignees_are_agents_in_their_order_and_lead_back(tenant: TenantU
             session.add(
                 models.TaskAssignee(tenant_id=tenant.id, task_id=task.id, instance_id=agent.id, position=position)
             )
-    seen = await ask(
+    seen = await data_of(
         tenant,
         tenant.actor(),
         """query ($id: ID!) { task(id: $id) {

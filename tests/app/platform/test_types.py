@@ -8,7 +8,7 @@ from app.auth.actor import Actor
 from db import models
 from db.enums import SavedViewScope, WatchEntityType
 from db.ids import new_id
-from tests.app.asking import ask
+from tests.asking import data_of
 from tests.conftest import TenantUnderTest
 
 
@@ -47,7 +47,7 @@ async def test_a_private_view_is_in_nobody_elses_lists(
     query = """{ savedViews { totalCount edges { node { id name } } }
         projects { edges { node { savedViews { totalCount edges { node { name } } } } } } }"""
     for person, names in zip(people, (["mine", "ours"], ["ours"]), strict=True):
-        seen = await ask(tenant, _as(tenant, person), query)
+        seen = await data_of(tenant, _as(tenant, person), query)
         for views in (seen["savedViews"], seen["projects"]["edges"][0]["node"]["savedViews"]):
             assert [edge["node"]["name"] for edge in views["edges"]] == names
             assert views["totalCount"] == len(names)
@@ -58,14 +58,14 @@ async def test_a_private_view_is_not_found_by_its_id(
 ) -> None:
     """WATCH-1: neither `savedView` nor `node` gives it to others."""
     ada, bob = people
-    seen = await ask(tenant, _as(tenant, ada), "{ savedViews { edges { node { id name } } } }")
+    seen = await data_of(tenant, _as(tenant, ada), "{ savedViews { edges { node { id name } } } }")
     (mine,) = (edge["node"]["id"] for edge in seen["savedViews"]["edges"] if edge["node"]["name"] == "mine")
     look_up = "query ($id: ID!) { savedView(id: $id) { name } node(id: $id) { id } }"
-    assert await ask(tenant, _as(tenant, ada), look_up, id=mine) == {
+    assert await data_of(tenant, _as(tenant, ada), look_up, id=mine) == {
         "savedView": {"name": "mine"},
         "node": {"id": mine},
     }
-    assert await ask(tenant, _as(tenant, bob), look_up, id=mine) == {"savedView": None, "node": None}
+    assert await data_of(tenant, _as(tenant, bob), look_up, id=mine) == {"savedView": None, "node": None}
 
 
 async def test_a_watch_leads_to_what_is_watched_and_back(
@@ -78,7 +78,7 @@ async def test_a_watch_leads_to_what_is_watched_and_back(
             id=new_id(), operator_id=ada.id, entity_type=WatchEntityType.PROJECT, entity_id=tenant.project.id
         )
     )
-    seen = await ask(
+    seen = await data_of(
         tenant,
         tenant.actor(),
         """{ watchSubscriptions { edges { node { entityType entity {
@@ -100,7 +100,7 @@ async def test_keys_in_json_are_rows_and_the_unknown_are_left_out(
     await tenant.add(
         models.FeatureFlag(id=new_id(), key="new-ui", enabled=True, conditions={"targetOperators": targets})
     )
-    seen = await ask(
+    seen = await data_of(
         tenant,
         tenant.actor(),
         "{ featureFlags { edges { node { conditions { rolloutPercentage targetOperators { name } raw } } } } }",
@@ -115,4 +115,4 @@ async def test_keys_in_json_are_rows_and_the_unknown_are_left_out(
 async def test_a_webhooks_secret_is_no_field(tenant: TenantUnderTest) -> None:
     """PII-4: the secret is write-only."""
     with pytest.raises(Exception, match="Cannot query field 'secret' on type 'Webhook'"):
-        await ask(tenant, tenant.actor(), "{ webhooks { edges { node { secret } } } }")
+        await data_of(tenant, tenant.actor(), "{ webhooks { edges { node { secret } } } }")

@@ -1,0 +1,76 @@
+"""Asking the graph as an actor, without HTTP: the answer, and the statements that it took."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.auth.actor import Actor
+from app.graph.context import OperationContext
+from app.graph.execution import Executor, GraphQLRequest, Hooks
+from app.graph.reading import refuse_unreadable
+from app.schema import schema
+from db.session import Database
+from tests.conftest import TenantUnderTest
+
+_BOOKKEEPING = ("BEGIN", "SELECT set_config(", "COMMIT", "ROLLBACK")
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    data: Any
+    errors: list[dict[str, Any]]
+    statements: list[str] = field(default_factory=list)
+    """Data statements, in order (decision 35)."""
+
+    @property
+    def code(self) -> str | None:
+        """The code of the first error."""
+        return self.errors[0]["extensions"]["code"] if self.errors else None
+
+
+@cache
+def executor() -> Executor:
+    """The gateway's own executor."""
+    return Executor(schema(), hooks=Hooks(authorize=refuse_unreadable))
+
+
+async def ask(database: Database, actor: Actor, query: str, **variables: Any) -> Answer:
+    """Run a query as the actor."""
+    with recorded(database.read_engine) as statements:
+        async with database.read(actor) as reading:
+            context = OperationContext(actor, reading, "test")
+            outcome = await executor().execute(GraphQLRequest(query, variables), context, "test")
+    assert len(statements) == reading.statements
+    return Answer(outcome.data, [dict(error) for error in outcome.errors], statements)
+
+
+async def data_of(tenant: TenantUnderTest, actor: Actor, query: str, **variables: Any) -> dict[str, Any]:
+    """The data of an answer without errors; the message of an error becomes a ValueError."""
+    answer = await ask(tenant.database, actor, query, **variables)
+    if answer.errors:
+        raise ValueError(answer.errors[0]["message"])
+    data: dict[str, Any] = answer.data
+    return data
+
+
+@contextmanager
+def recorded(engine: AsyncEngine) -> Iterator[list[str]]:
+    """The data statements that an engine sends while the block lasts."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if not statement.startswith(_BOOKKEEPING):
+            statements.append(statement)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", note)
