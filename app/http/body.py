@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,10 +19,11 @@ from app.graph.errors import BadUserInput, GraphError, OperationTooComplex
 from app.graph.execution import GraphQLRequest
 
 _PARAMETERS: Final = ("query", "variables", "operationName", "extensions")
+_PATIENCE_SECONDS: Final = 5.0
 _JSON_TYPES: Final = ("application/json", "application/graphql+json")
 
 
-class HttpRefusal(Exception):  # noqa: N818 - nothing went wrong here: the request did
+class HttpRefusal(Exception):
     """A request that HTTP alone is enough to refuse: a status, what to tell, and headers that belong to it."""
 
     def __init__(self, status: int, error: GraphError, headers: Mapping[str, str] | None = None) -> None:
@@ -30,7 +33,7 @@ class HttpRefusal(Exception):  # noqa: N818 - nothing went wrong here: the reque
         self.headers: Final = dict(headers or {})
 
 
-class ClientGone(Exception):  # noqa: N818 - an event rather than an error
+class ClientGone(Exception):
     """The client hung up before its request was complete, or answered."""
 
 
@@ -42,6 +45,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
         raise HttpRefusal(415, BadUserInput(message, "Content-Encoding"), {"Accept-Encoding": "gzip"})
     declared = headers.get("content-length", "0")
     if declared.isascii() and declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
+        await _discard(receive)
         raise _too_large(limit)
     inflate = zlib.decompressobj(wbits=31) if encoding != "identity" else None
     body = bytearray()
@@ -52,16 +56,32 @@ async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
             raise ClientGone
         chunk = message_.get("body", b"")
         received += len(chunk)
-        if received > limit:
-            raise _too_large(limit)
-        body += chunk if inflate is None else _inflated(inflate, chunk, limit - len(body))
-        if len(body) > limit:
+        if received <= limit:
+            body += chunk if inflate is None else _inflated(inflate, chunk, limit - len(body))
+        if max(received, len(body)) > limit:
+            if message_.get("more_body", False):
+                await _discard(receive)
             raise _too_large(limit)
         if not message_.get("more_body", False):
             break
     if inflate is not None and not inflate.eof:
         raise HttpRefusal(400, BadUserInput("The gzip body is cut off."))
     return bytes(body)
+
+
+async def _discard(receive: Receive) -> None:
+    """Take the rest of a body that is refused, for a while, and keep none of it.
+
+    A client that is still writing when the connection closes gets a reset, and never reads why.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                if not message.get("more_body", False):
+                    return
 
 
 def _inflated(inflate: zlib._Decompress, chunk: bytes, room: int) -> bytes:

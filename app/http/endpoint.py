@@ -15,6 +15,7 @@ from graphql import OperationType
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from app.graph.documents import Refused
@@ -74,6 +75,10 @@ class GraphQLEndpoint:
         self._limits = limits or EdgeLimits()
         self._page = page
         self.sockets = Sockets(executor, authenticate, context_factory, self._limits)
+
+    def routes(self, path: str = "/graphql") -> list[BaseRoute]:
+        """The one path, for HTTP and for sockets."""
+        return [Route(path, self), WebSocketRoute(path, self)]
 
     async def drain(self, seconds: float) -> None:
         """Come to an end with what is open, before the server closes it: see `Sockets.drain`."""

@@ -78,7 +78,7 @@ ClientMessage: TypeAlias = ConnectionInit | Ping | Pong | Subscribe | Complete
 _decoder: Final[msgspec.json.Decoder[ClientMessage]] = msgspec.json.Decoder(ClientMessage)
 
 
-class BadMessage(ValueError):  # noqa: N818 - the client's mistake
+class BadMessage(ValueError):
     """What arrived is not a message of the protocol (trap 16); the text says why."""
 
 
