@@ -11,34 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import rfc8785
+from db.canonical import CanonicalError, canonical_text, genome_hash
+
+__all__ = ["CanonicalError", "canonical_text", "former_genome_hash", "genome_hash"]
 
 _ARRAY_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 _ARRAY_INDEX_LIMIT: Final = 2**32 - 1
-
-
-class CanonicalError(ValueError):
-    """A value that has no canonical text: NaN, an infinity, a lone surrogate, an integer that JSON cannot carry, a key
-    that is no text, or a nesting too deep to walk."""
-
-
-def canonical_text(value: Any) -> bytes:
-    """The RFC 8785 text of a JSON value, in UTF-8 (GEN-2).
-
-    Object keys sort by UTF-16 code units, arrays keep their order, there is no white space, non-ASCII stays as it is,
-    and numbers have the shortest ECMAScript form: 4096.0 becomes 4096. An explicit null stays. Raises CanonicalError.
-    """
-    try:
-        return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
-        raise CanonicalError(f"This value has no canonical JSON text: {error}.") from error
-    except RecursionError as error:
-        raise CanonicalError("This value is nested too deep for a canonical JSON text.") from error
-
-
-def genome_hash(genome: Mapping[str, Any]) -> str:
-    """SHA-256 of the whole genome's canonical text, in lower-case hex (GEN-3). Raises CanonicalError."""
-    return hashlib.sha256(canonical_text(dict(genome))).hexdigest()
 
 
 def former_genome_hash(genome: Mapping[str, Any]) -> str:
