@@ -1,0 +1,257 @@
+"""The gateway as people run it: real processes, real signals, a real port (issue 2, point 1)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[1]
+_FLEETGRAPH = str(Path(sys.executable).with_name("fleetgraph"))
+_SECONDS = 60.0
+
+
+class Serving:
+    """A `fleetgraph serve` of its own session, as a terminal would have it."""
+
+    def __init__(self, data: Path, **settings: str) -> None:
+        self.data = data
+        self.environment = environment(data, **settings)
+        self.began = time.monotonic()
+        with (data.parent / "errors.log").open("a") as errors:
+            self.process = subprocess.Popen(
+                [_FLEETGRAPH, "serve"],
+                env=self.environment,
+                cwd=data.parent,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+        self.url = ""
+        self.ready_after = 0.0
+
+    def wait_until_ready(self) -> None:
+        """Returns with the line that has the address."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if found := re.search(r"Fleetgraph serves (http://\S+)/graphql", line):
+                self.url = found[1]
+                self.ready_after = time.monotonic() - self.began
+                return
+        raise AssertionError(f"serve ended with {self.process.wait()}:\n{self.errors()}")
+
+    def errors(self) -> str:
+        """What it said to the error output."""
+        return (self.data.parent / "errors.log").read_text()
+
+    def press_ctrl_c(self) -> int:
+        """SIGINT to the whole group, as a terminal sends it; returns the exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(_SECONDS)
+
+    def kill(self) -> None:
+        """Ends the command by force, and it alone."""
+        self.process.kill()
+        self.process.wait(_SECONDS)
+
+
+def environment(data: Path, **settings: str) -> dict[str, str]:
+    """The environment without settings of the test's caller. In production there is no demo fleet, which takes time."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("FLEETGRAPH_")}
+    chosen = {"DATA_DIR": str(data), "PORT": "0", "ENVIRONMENT": "production", "SECRET_KEY": "k" * 44, **settings}
+    return own | {f"FLEETGRAPH_{name}": value for name, value in chosen.items()}
+
+
+@contextlib.contextmanager
+def serving(data: Path, **settings: str) -> Iterator[Serving]:
+    """A gateway that takes requests, ended by force if the test has not ended it."""
+    running = Serving(data, **settings)
+    try:
+        running.wait_until_ready()
+        yield running
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.process.pid, signal.SIGKILL)
+        running.process.communicate()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def _postgres_runs(data: Path) -> bool:
+    """Whether a server lives on the directory: its processes hold the lock, however the file of its number looks."""
+    import fcntl
+
+    with (data / "server.lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _eventually(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def test_serves_until_ctrl_c_and_leaves_nothing_running(data: Path) -> None:
+    with serving(data) as gateway:
+        assert httpx.get(gateway.url + "/healthz").status_code == 200
+        assert httpx.get(gateway.url + "/readyz").status_code == 200
+        assert _postgres_runs(data)
+        assert gateway.press_ctrl_c() == 0
+        assert not _postgres_runs(data)
+        assert "Traceback" not in gateway.errors()
+
+
+def test_the_second_start_takes_less_than_five_seconds(data: Path) -> None:
+    with serving(data) as first:
+        first.press_ctrl_c()
+    with serving(data) as second:
+        assert second.ready_after < 5
+        assert second.press_ctrl_c() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_polite_signals_end_it_as_well(data: Path, number: signal.Signals) -> None:
+    with serving(data) as gateway:
+        gateway.process.send_signal(number)
+        assert gateway.process.wait(_SECONDS) == 0
+        assert not _postgres_runs(data)
+
+
+def test_killed_by_force_it_leaves_nothing_that_stops_the_next_start(data: Path) -> None:
+    with serving(data) as gateway:
+        gateway.kill()
+    with serving(data) as again:
+        assert httpx.get(again.url + "/readyz").status_code == 200
+        again.kill()
+    _eventually(lambda: not _postgres_runs(data), "Postgres still runs after its gateway was killed")
+
+
+def test_killed_together_with_postgres_it_starts_again(data: Path) -> None:
+    with serving(data) as gateway:
+        postmaster = int((data / "postgres/postmaster.pid").read_text().split()[0])
+        gateway.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(postmaster, signal.SIGKILL)
+    with serving(data) as again:
+        assert httpx.get(again.url + "/readyz").status_code == 200
+        assert again.press_ctrl_c() == 0
+
+
+def test_interrupted_while_it_prepares_it_can_be_started_again(data: Path) -> None:
+    early = Serving(data)
+    _eventually(lambda: (data / "postgres").exists() or early.process.poll() is not None, "nothing began")
+    assert early.press_ctrl_c() == 130
+    early.process.communicate()
+    assert "Traceback" not in early.errors()
+    assert not _postgres_runs(data)
+    with serving(data) as gateway:
+        assert httpx.get(gateway.url + "/readyz").status_code == 200
+
+
+def test_a_command_beside_it_shares_its_postgres_and_leaves_it_running(data: Path) -> None:
+    with serving(data) as gateway:
+        said = subprocess.run(
+            [_FLEETGRAPH, "token", "--role", "platform"],
+            env=gateway.environment,
+            cwd=data.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert said.stdout.count("\n") == 1
+        assert httpx.get(gateway.url + "/readyz").status_code == 200
+        assert gateway.press_ctrl_c() == 0
+        assert not _postgres_runs(data)
+
+
+def test_a_second_gateway_on_the_same_port_says_so_and_disturbs_nothing(data: Path) -> None:
+    with serving(data) as gateway:
+        port = gateway.url.rsplit(":", 1)[1]
+        second = subprocess.run(
+            [_FLEETGRAPH, "serve"],
+            env=gateway.environment | {"FLEETGRAPH_PORT": port},
+            cwd=data.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert second.returncode == 1
+        assert f"port {port}" in second.stderr
+        assert httpx.get(gateway.url + "/readyz").status_code == 200
+
+
+def test_several_workers_serve_and_a_dead_one_is_replaced(data: Path) -> None:
+    with serving(data, WORKERS="2") as gateway:
+
+        def workers() -> set[int]:
+            children = f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children"
+            found = set()
+            for child in Path(children).read_text().split():
+                with contextlib.suppress(FileNotFoundError):
+                    if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        found.add(int(child))
+            return found
+
+        def answers() -> bool:
+            try:
+                return httpx.get(gateway.url + "/readyz", timeout=5).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        _eventually(answers, "no worker answers")
+        before = workers()
+        assert len(before) == 2
+        os.kill(min(before), signal.SIGKILL)
+        _eventually(lambda: len(workers() - before) == 1 and len(workers()) == 2, "the dead worker was not replaced")
+        assert answers()
+        last = workers()
+        gateway.kill()
+        _eventually(lambda: not any(_lives(worker) for worker in last), "workers outlive the command that was killed")
+
+
+def test_workers_end_with_ctrl_c(data: Path) -> None:
+    with serving(data, WORKERS="2") as gateway:
+        assert gateway.press_ctrl_c() == 0
+        assert not _postgres_runs(data)
+        assert "Traceback" not in gateway.errors()
+
+
+def _lives(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_make_says_which_python_it_needs(tmp_path: Path) -> None:
+    old = tmp_path / "python"
+    old.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -c 'import sys; sys.version_info = (3, 9); exec(sys.argv[1])' \"$2\"\n"
+    )
+    old.chmod(0o755)
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    said = subprocess.run(["make", "run", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert said.returncode != 0
+    assert "Fleetgraph needs Python 3.11 or newer" in said.stdout
+    assert not (tmp_path / ".venv").exists()
