@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from app.settings import Settings, SettingsError
 from db import roles
 from db.connections import Connections, connections
 from db.embedded import EmbeddedPostgres
 from db.session import Database
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.database")
 
 
 @contextmanager
@@ -51,5 +55,7 @@ async def find_connections(settings: Settings) -> Connections:
 
 
 def open_database(settings: Settings, found: Connections) -> Database:
-    """The only door to Postgres, as the settings ask for it."""
+    """The only door to Postgres, as the settings ask for it; says in the log what is amiss with its roles."""
+    for advice in found.warnings:
+        log.warning("database_role", advice=advice)
     return Database(found, pool_size=settings.pool_size, statement_timeout_ms=settings.statement_timeout_ms)

@@ -139,9 +139,12 @@ def doctor() -> None:
 
 
 def _settings() -> Settings:
+    from app import log
     from app.settings import load_settings
 
-    return load_settings()
+    settings = load_settings()
+    log.configure(settings)
+    return settings
 
 
 def main() -> None:

@@ -75,14 +75,12 @@ def listen(settings: Settings) -> Iterator[socket.socket]:
 
 
 def _serve(settings: Settings, listener: socket.socket, announce: Callable[[], None]) -> None:
-    log.configure(settings)
     if settings.workers > 1:
         # Workers read their settings from the environment; what was found out about the database goes the same way.
         for name in ("database_url", "owner_database_url", "platform_database_url", "read_database_url"):
             if value := getattr(settings, name):
                 os.environ[PREFIX + name.upper()] = value
-        announce()
-        started = run_workers(settings.workers, _work, listener, 2 * settings.shutdown_seconds + 5)
+        started = run_workers(settings.workers, _work, listener, announce, 2 * settings.shutdown_seconds + 5)
     else:
         server = _Announcing(settings, announce)
         with contextlib.suppress(KeyboardInterrupt):
@@ -92,11 +90,11 @@ def _serve(settings: Settings, listener: socket.socket, announce: Callable[[], N
         raise CommandError("The gateway did not start; the lines above say why.")
 
 
-def _work(listener: socket.socket) -> None:
+def _work(listener: socket.socket, announce: Callable[[], None]) -> None:
     """One of several worker processes."""
     settings = load_settings()
     log.configure(settings)
-    _Announcing(settings, lambda: None).run(sockets=[listener])
+    _Announcing(settings, announce).run(sockets=[listener])
 
 
 class _Announcing(DrainingServer):

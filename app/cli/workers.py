@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 
 import structlog
 
@@ -22,21 +23,27 @@ _START_FAILED = 3
 """Uvicorn's exit code for an application that could not start; another try would end the same way."""
 _PAUSE_SECONDS = 1.0
 
-Work = Callable[[socket.socket], None]
-"""What a worker does with the socket until it is told to stop; a function of a module, since it goes by name."""
+Work = Callable[[socket.socket, Callable[[], None]], None]
+"""What a worker does with the socket until it is told to stop, calling the second argument when it takes requests.
+A function of a module, since it goes to the worker by name."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.workers")
 
 
-def run_workers(count: int, work: Work, listener: socket.socket, grace_seconds: float) -> bool:
+def run_workers(
+    count: int, work: Work, listener: socket.socket, announce: Callable[[], None], grace_seconds: float
+) -> bool:
     """Keeps `count` workers running until KeyboardInterrupt; False where they could not start.
 
-    At the end each has `grace_seconds` to finish, then it is killed.
+    `announce` is called once, when the first takes requests. At the end each has `grace_seconds` to finish, then it is
+    killed.
     """
     spawn = multiprocessing.get_context("spawn")
+    ready = spawn.Event()
+    announced = False
 
     def start() -> BaseProcess:
-        worker = spawn.Process(target=_worker, args=(work, listener), name="fleetgraph-worker")
+        worker = spawn.Process(target=_worker, args=(work, listener, ready), name="fleetgraph-worker")
         worker.start()
         return worker
 
@@ -45,7 +52,10 @@ def run_workers(count: int, work: Work, listener: socket.socket, grace_seconds: 
         for _ in range(count):
             workers.append(start())
         while True:
-            wait([worker.sentinel for worker in workers])
+            if not announced and ready.is_set():
+                announce()
+                announced = True
+            wait([worker.sentinel for worker in workers], timeout=None if announced else 0.05)
             for place, worker in enumerate(workers):
                 if worker.is_alive():
                     continue
@@ -74,7 +84,7 @@ def _stop(workers: list[BaseProcess], grace_seconds: float) -> None:
             worker.join()
 
 
-def _worker(work: Work, listener: socket.socket) -> None:
+def _worker(work: Work, listener: socket.socket, ready: Event) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
 
@@ -85,4 +95,4 @@ def _worker(work: Work, listener: socket.socket) -> None:
         # Killed by force, the parent cannot say good-bye; without it nobody would hold the port's workers together.
         threading.Thread(target=follow, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
-        work(listener)
+        work(listener, ready.set)
