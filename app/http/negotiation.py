@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from app.graph.errors import ErrorCode
@@ -70,6 +71,12 @@ def negotiate(accept: str | None, offers: Sequence[Media]) -> Media | None:
     """
     if accept is None or not accept.strip():
         return offers[0]
+    # Clients send the same few headers all day.
+    return _negotiate(accept, tuple(offers)) if len(accept) <= 512 else _negotiate.__wrapped__(accept, tuple(offers))
+
+
+@lru_cache(maxsize=256)
+def _negotiate(accept: str, offers: tuple[Media, ...]) -> Media | None:
     ranges = list(_ranges(accept))
     best: tuple[float, float, int] | None = None
     chosen: Media | None = None

@@ -190,7 +190,23 @@ class Mutation:
 
 
 @strawberry.type
+class Event:
+    """Counts what its context was used for; a fresh context counts from the beginning."""
+
+    @strawberry.field
+    def use(self, info: Asking) -> int:
+        info.context.statements += 1
+        return info.context.statements
+
+
+@strawberry.type
 class Subscription:
+    @strawberry.subscription
+    async def events(self, info: Asking, to: int) -> AsyncGenerator[Event, None]:
+        for _ in range(to):
+            info.context.statements += 1
+            yield Event()
+
     @strawberry.subscription
     async def count(self, info: Asking, to: int) -> AsyncGenerator[int, None]:
         house = info.context.house

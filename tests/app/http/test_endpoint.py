@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from app.http.limits import EdgeLimits
-from tests.app.http.conftest import client_of
+from tests.app.http.conftest import Running, client_of
 from tests.app.http.fleet import Fleet, fleet
 
 GRAPHQL = "application/graphql-response+json"
@@ -303,3 +303,11 @@ async def test_a_client_that_hangs_up_stops_the_work(gateway: Fleet) -> None:
     scope = {"type": "http", "method": "POST", "path": "/graphql", "query_string": b"", "headers": headers}
     await asyncio.wait_for(gateway.endpoint(scope, receive, send), 5)
     assert (gateway.house.cancelled, gateway.house.closed, sent) == (1, 1, [])
+
+
+async def test_the_server_does_not_name_itself(live: Running) -> None:
+    """trap 22: uvicorn adds its name below the application, so the configuration leaves it out."""
+    async with httpx.AsyncClient() as client:
+        response = await client.post(live.url, json={"query": "{ hello }"}, headers={"Authorization": "Bearer good"})
+    assert response.status_code == 200
+    assert "server" not in response.headers

@@ -107,9 +107,9 @@ async def test_a_subscription_runs_and_ends(live: Running) -> None:
 async def test_each_event_has_a_fresh_context(live: Running) -> None:
     """trap 27: loaders live as long as one event."""
     async with open_socket(live) as client:
-        await client.subscribe("s", "subscription { count(to: 3) }")
-        for _ in range(4):
-            await client.hear()
+        await client.subscribe("s", "subscription { events(to: 3) { use } }")
+        heard = [await client.hear() for _ in range(4)]
+    assert [message["payload"]["data"]["events"]["use"] for message in heard[:3]] == [1, 1, 1]
     await settled(lambda: live.fleet.house.closed == live.fleet.house.opened)
     assert live.fleet.house.opened == 1 + 3  # the source's and one for each event
 
