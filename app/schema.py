@@ -16,6 +16,7 @@ from app.governance import queries as governance
 from app.graph.fields import bind
 from app.graph.roots import node, nodes
 from app.graph.scalars import SCALARS
+from app.identity import mutations as identity_mutations
 from app.identity import queries as identity
 from app.intelligence import queries as intelligence
 from app.notification import queries as notification
@@ -40,6 +41,9 @@ DOMAINS = (
 """In the order in which types and queries may refer to each other's modules."""
 
 
+MUTATIONS = (identity_mutations,)
+
+
 @cache
 def schema() -> strawberry.Schema:
     """The schema of the gateway, with the kit's resolvers in place."""
@@ -49,7 +53,14 @@ def schema() -> strawberry.Schema:
         [node, nodes, cast("StrawberryField", viewer), *fields],
         description="Everything that may be read: a list and a look-up for each table, and any row by its global id.",
     )
-    made = strawberry.Schema(query=query, config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True))
+    mutation = create_type(
+        "Mutation",
+        [one for domain in MUTATIONS for one in domain.FIELDS],
+        description="Everything that may be changed. Each field is one governed command: it checks, locks and records.",
+    )
+    made = strawberry.Schema(
+        query=query, mutation=mutation, config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True)
+    )
     bind(made._schema)
     return made
 

@@ -47,8 +47,9 @@ class Reading:
     Resolvers run side by side on one connection, so statements wait for each other here.
     """
 
-    def __init__(self, engine: AsyncEngine, caller: Caller) -> None:
-        self._engine = engine
+    def __init__(self, database: "Database", caller: Caller) -> None:
+        self.database = database
+        self._engine = database.read_engine
         self._caller = caller
         self._lock = asyncio.Lock()
         self._connection: AsyncConnection | None = None
@@ -74,6 +75,11 @@ class Reading:
             raise
         return connection
 
+    async def restart(self) -> None:
+        """Begin a new snapshot with the next statement, on the primary: a replica may lag behind a write."""
+        await self.close()
+        self._engine = self.database.engine
+
     async def close(self) -> None:
         """Give the connection back."""
         async with self._lock:
@@ -96,7 +102,7 @@ class Database:
         pool_size: int = 10,
         statement_timeout_ms: int = 30_000,
     ) -> None:
-        """`statement_timeout_ms` bounds each statement of a request; what the platform does takes as long as it takes."""
+        """`statement_timeout_ms` bounds each statement of a request; what the platform does takes its time."""
         limits = {"statement_timeout": str(statement_timeout_ms)}
         self.connections = connections
         self.engine = _engine(connections.gateway, pool_size, limits)
@@ -107,7 +113,7 @@ class Database:
     @asynccontextmanager
     async def read(self, caller: Caller) -> AsyncIterator[Reading]:
         """A read-only snapshot for the caller."""
-        reading = Reading(self.read_engine, caller)
+        reading = Reading(self, caller)
         try:
             yield reading
         finally:

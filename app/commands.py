@@ -1,0 +1,97 @@
+"""What a command is: a function, the permission that it needs, the journal that it writes, and what it may answer."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias, TypeVar
+from uuid import UUID
+
+from app.auth.actor import ActorKind
+from app.auth.permissions import check_permissions
+from db.base import JsonObject, Model
+from db.enums import ChangeRecordType, OpEventType
+
+
+class Refusal(enum.StrEnum):
+    """What the domain refuses: the codes of `userErrors` (decision 32)."""
+
+    NOT_FOUND = "NOT_FOUND"
+    CONFLICT = "CONFLICT"
+    DUPLICATE_RESOURCE = "DUPLICATE_RESOURCE"
+    INVALID_STATE_TRANSITION = "INVALID_STATE_TRANSITION"
+    DEPENDENCY_NOT_MET = "DEPENDENCY_NOT_MET"
+    INTEGRITY_VIOLATION = "INTEGRITY_VIOLATION"
+    VALIDATION_ERROR = "VALIDATION_ERROR"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A refusal: it changes nothing but the journals, and commits those."""
+
+    code: Refusal
+    message: str
+    field: str | None = None
+    """Input field (as in Python) that is to blame."""
+    allowed: tuple[str, ...] | None = None
+    """For transitions: the targets that are legal for this actor (SM-2)."""
+
+
+@dataclass
+class Done:
+    """A success: the row, the id of the command's own change record, and what else the payload shows."""
+
+    row: Model | None
+    extras: JsonObject = field(default_factory=dict)
+    """Plain JSON values by payload field; ids as text."""
+    change_id: UUID | None = None
+    row_id: UUID | None = None
+    """Set where a replay knows the row by its id alone."""
+
+
+Journal: TypeAlias = ChangeRecordType | OpEventType | str
+"""Where a command leaves its one row: a change type, an op event type, or an audit action (decision 1)."""
+Body: TypeAlias = Callable[..., Awaitable["Model | Done | Refused"]]
+B = TypeVar("B", bound=Body)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A declared command."""
+
+    name: str
+    function: Body
+    permission: str
+    journal: Journal
+    callers: frozenset[ActorKind]
+    is_sensitive: bool
+
+    @property
+    def summary(self) -> str:
+        """First paragraph of the docstring: the rule and what it does."""
+        return (self.function.__doc__ or "").strip().split("\n\n")[0]
+
+
+COMMANDS: Final[dict[str, Command]] = {}
+"""Every command by name; `docs/journal.md` is made of it."""
+
+
+def command(
+    permission: str,
+    journal: Journal,
+    *,
+    callers: tuple[ActorKind, ...] = (ActorKind.OPERATOR,),
+    is_sensitive: bool = False,
+) -> Callable[[B], B]:
+    """Declare a command. `is_sensitive`: each use is noted in the security journal, granted ones too (AUD-1)."""
+    check_permissions([permission])
+
+    def declare(function: B) -> B:
+        name = function.__name__
+        if name in COMMANDS:
+            raise ValueError(f"The command {name} is declared twice.")
+        COMMANDS[name] = Command(name, function, permission, journal, frozenset(callers), is_sensitive)
+        return function
+
+    return declare

@@ -1,0 +1,186 @@
+"""Mutations: parse the input, run one command, map its outcome to a payload.
+
+    FIELDS = (
+        mutation("agent_version_transition", commands.transition_version, AgentVersionTransitionInput, AgentVersion),
+    )
+
+Permission, journal and description are the command's. A payload has the entity, its change record where the journal is
+the change log, and `userErrors`; what a payload shows of an entity is read anew, after the commit, by the kit's own
+loaders, so a nested selection costs what the same query would.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import strawberry
+from strawberry.tools import create_type
+from strawberry.types.field import StrawberryField
+
+from app.commands import COMMANDS, Body, Done, Refusal, Refused
+from app.graph.context import Info, context_of
+from app.graph.errors import BadUserInput, Forbidden
+from app.graph.fields import GraphField, argument, described_enum, graph_field, list_of, optional
+from app.graph.inputs import INPUTS, InputField, OverLong, arguments_of, given
+from app.graph.registry import ENTITIES, TYPES, Named, camel
+from app.idempotency import LONGEST_KEY, Key
+from app.unit_of_work import PermissionDenied, run
+from db.enums import ChangeRecordType
+
+_CODES: Final[Mapping[Refusal, str]] = {
+    Refusal.NOT_FOUND: "The tenant has no such row.",
+    Refusal.CONFLICT: "The row is not as the input expects it, or the idempotency key was used for something else.",
+    Refusal.DUPLICATE_RESOURCE: "Something that must be unique exists already.",
+    Refusal.INVALID_STATE_TRANSITION: "There is no such step from here; `allowedTransitions` has those that there are.",
+    Refusal.DEPENDENCY_NOT_MET: "Something else must be so first; the message names it.",
+    Refusal.INTEGRITY_VIOLATION: "A hash does not fit what it vouches for.",
+    Refusal.VALIDATION_ERROR: "A value breaks a rule of the domain; `field` names it.",
+}
+Refusal.__doc__ = "What the domain refuses, as a code to switch on."
+USER_ERROR_CODE: Final = described_enum(Refusal)
+USER_ERROR_CODE.__strawberry_definition__.name = "UserErrorCode"  # type: ignore[attr-defined]
+for _value in USER_ERROR_CODE.__strawberry_definition__.values:  # type: ignore[attr-defined]
+    _value.description = _CODES[Refusal[_value.name]]
+
+TYPES["UserError"] = create_type(
+    "UserError",
+    [
+        graph_field("code", USER_ERROR_CODE, "What kind of refusal it is.", lambda e, _i: e.code.value),
+        graph_field("message", str, "What is wrong and what would be right, for a person.", lambda e, _i: e.message),
+        graph_field(
+            "field",
+            optional(list_of(str)),
+            'Path of the input field to blame, such as `["input", "reason"]`; null where no single one is.',
+            lambda e, _i: None if e.field is None else ["input", *_path(e.field)],
+        ),
+        graph_field(
+            "allowed_transitions",
+            optional(list_of(str)),
+            "For a refused transition: the states that this caller may go to from here (SM-2).",
+            lambda e, _i: None if e.allowed is None else list(e.allowed),
+        ),
+    ],
+    description="A refusal of the domain: nothing was changed.",
+)
+
+
+def _path(field: str) -> list[str]:
+    return [camel(part) for part in field.replace("[", ".").replace("]", "").split(".")]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A further field of a payload: a value of `Done.extras`; `of` names the entity whose id (or ids) it holds."""
+
+    name: str
+    annotation: Any
+    description: str
+    of: str | None = None
+
+
+def mutation(name: str, body: Body, input_cls: type, result: type | None, *, shows: Sequence[Shown] = ()) -> GraphField:
+    """The field of a command. `result` is the entity that the payload carries, under its own name."""
+    command = COMMANDS[body.__name__]
+    input_name = input_cls.__name__
+    _take_key(input_cls)
+    payload = f"{camel(name)[0].upper()}{camel(name)[1:]}Payload"
+    entity = None if result is None else ENTITIES[result.__name__]
+    fields: list[StrawberryField] = [] if entity is None else [_entity_field(entity.name)]
+    fields += [_shown_field(one) for one in shows]
+    if isinstance(command.journal, ChangeRecordType):
+        fields.append(_change_field())
+    fields.append(
+        graph_field(
+            "user_errors",
+            list_of(Named("UserError")),
+            "Why it was refused; empty if it was done.",
+            lambda outcome, _i: [outcome] if isinstance(outcome, Refused) else [],
+        )
+    )
+    TYPES[payload] = create_type(payload, fields, description=f"What came of `{camel(name)}`.")
+    description = f"{command.summary}\n\nNeeds `{command.permission}`. Journal: {_journal(command.journal)}."
+
+    async def resolve(_root: Any, info: Info, input: Mapping[str, Any]) -> Done | Refused:
+        context = context_of(info)
+        given_input = dict(input)
+        text = given_input.pop("idempotencyKey", None)
+        if text is not None and not 0 < len(text) <= LONGEST_KEY:
+            raise BadUserInput(f"`idempotencyKey` has 1 to {LONGEST_KEY} characters.", "idempotencyKey")
+        try:
+            arguments = arguments_of(input_name, given_input)
+        except OverLong as error:
+            return error.refused
+        key = None if text is None else Key.of(camel(name), text, given_input)
+        try:
+            return await run(context.database, context.actor, command.name, arguments, key)
+        except PermissionDenied as denied:
+            raise Forbidden(denied.permission) from None
+        finally:
+            await context.renew()
+
+    return graph_field(
+        name, Named(payload), description, resolve, [argument("input", TYPES[input_name], "What to do, and to what.")]
+    )
+
+
+def _take_key(input_cls: type) -> None:
+    """Every mutation takes an idempotency key (api.md)."""
+    definition = input_cls.__strawberry_definition__  # type: ignore[attr-defined]
+    if any(one.python_name == "idempotency_key" for one in definition.fields):
+        return
+    declared = given(
+        "Any text of the client's: the same key with the same input gives the first result again, for 24 hours.",
+        longest=LONGEST_KEY,
+    )
+    made = strawberry.field(default=strawberry.UNSET, description=declared.description)
+    made.python_name, made.type = "idempotency_key", optional(str)
+    definition.fields.append(made)
+    INPUTS[input_cls.__name__] += (InputField("idempotency_key", declared, None),)
+
+
+def _entity_field(name: str) -> GraphField:
+    field_name = name[0].lower() + name[1:]
+
+    def resolve(outcome: Done | Refused, info: Info) -> Any:
+        if isinstance(outcome, Refused):
+            return None
+        row: Any = outcome.row
+        row_id = outcome.row_id if row is None else row.id
+        return None if row_id is None else context_of(info).loaders.row(ENTITIES[name]).load(row_id)
+
+    return graph_field(field_name, optional(Named(name)), f"The {name} as it is now; null if refused.", resolve)
+
+
+def _shown_field(shown: Shown) -> GraphField:
+    def resolve(outcome: Done | Refused, info: Info) -> Any:
+        value = None if isinstance(outcome, Refused) else outcome.extras.get(shown.name)
+        if value is None or shown.of is None:
+            return value
+        loader = context_of(info).loaders.row(ENTITIES[shown.of])
+        return loader.load_many(_uuids(value)) if isinstance(value, list) else loader.load(_uuids([value])[0])
+
+    return graph_field(shown.name, optional(shown.annotation), shown.description, resolve)
+
+
+def _uuids(texts: Sequence[Any]) -> list[Any]:
+    return [text if isinstance(text, UUID) else UUID(text) for text in texts]
+
+
+def _change_field() -> GraphField:
+    def resolve(outcome: Done | Refused, info: Info) -> Any:
+        if isinstance(outcome, Refused) or outcome.change_id is None:
+            return None
+        return context_of(info).loaders.row(ENTITIES["ChangeRecord"]).load(outcome.change_id)
+
+    return graph_field(
+        "change_record",
+        optional(Named("ChangeRecord")),
+        "The command's own record in the change log; null if refused, or if nothing changed.",
+        resolve,
+    )
+
+
+def _journal(journal: Any) -> str:
+    kind = "change record" if isinstance(journal, ChangeRecordType) else "audit log or op event"
+    return f"{kind} `{getattr(journal, 'value', journal)}`"

@@ -1,0 +1,286 @@
+"""The only way to write: one transaction that holds a command's rows, its records and its events.
+
+A command is an async function (uow, …) -> row | Done | Refused, declared with `@command`. It locks what it changes,
+asks the rules, changes, records. What it records is kept here and written last, changes before events, because the
+logs' counter is a lock that every writer of the tenant waits for (decision 2).
+
+A refusal is a value and commits, so that the record of a denial is not rolled back with it; an exception rolls back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.actor import Actor, ActorKind
+from app.commands import COMMANDS, Command, Done, Refusal, Refused
+from app.idempotency import Claim, Key, claim, keep
+from db.base import JsonObject, Model
+from db.enums import ActorType, AlertSeverity, AuditSeverity, ChangeRecordType, OpEventType
+from db.ids import new_id
+from db.logs import ChangeDraft, EventDraft, append_change_records, append_op_events
+from db.models import Alert, AuditLog, NotificationEvent
+from db.session import Database
+
+M = TypeVar("M", bound=Model)
+
+RETRIES: Final = 3
+"""How often a command is run again after a deadlock or a serialisation failure."""
+_RETRYABLE: Final = frozenset({"40001", "40P01"})
+_UNIQUE_VIOLATION: Final = "23505"
+
+
+class PermissionDenied(Exception):
+    """The caller lacks a permission where the command needs it; nothing of the command is kept."""
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(permission)
+        self.permission = permission
+
+
+class UnitOfWork:
+    """One command's transaction."""
+
+    def __init__(self, session: AsyncSession, actor: Actor, permission: str, tenant_id: UUID | None = None) -> None:
+        self.session = session
+        self.actor = actor
+        self.tenant_id = tenant_id or actor.tenant_id
+        now = datetime.now(UTC)
+        self.now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        self._permission = permission
+        self._changes: list[ChangeDraft] = []
+        self._events: list[EventDraft] = []
+
+    # --- reading and locking -----------------------------------------------------------------------------------
+
+    async def lock(self, model: type[M], row_id: UUID | None) -> M | None:
+        """The row, locked until the end of the transaction; None where the tenant has none.
+
+        Commands lock rows in the order in which they name them: first what the command is about, then what hangs on
+        it, several of one kind by id (`lock_all`).
+        """
+        found = await self.lock_all(model, [] if row_id is None else [row_id])
+        return found[0] if found else None
+
+    async def lock_all(self, model: type[M], row_ids: Sequence[UUID]) -> list[M]:
+        """Rows by id, locked in the order of their ids, which is the order for everybody."""
+        if not row_ids:
+            return []
+        table: Any = model
+        statement = (
+            select(model)
+            .where(table.tenant_id == self.tenant_id, table.id.in_(sorted(row_ids)))
+            .order_by(table.id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+        return list(await self.session.scalars(statement))
+
+    async def get(self, model: type[M], row_id: UUID | None) -> M | None:
+        """The row without a lock; None where the tenant has none."""
+        if row_id is None:
+            return None
+        return await self.session.get(model, (self.tenant_id, row_id))
+
+    def add(self, row: M) -> M:
+        """A new row of the tenant. It has its id at once, and is inserted with the next statement."""
+        new: Any = row
+        new.tenant_id = self.tenant_id
+        new.id = new.id or new_id(self.now)
+        self.session.add(row)
+        return row
+
+    # --- permissions -------------------------------------------------------------------------------------------
+
+    def permit(
+        self, *, project_id: UUID | None = None, environment_id: UUID | None = None, permission: str | None = None
+    ) -> None:
+        """Raise PermissionDenied unless the grant covers an object with these keys (RBAC-7).
+
+        Without keys only a tenant-wide grant covers it.
+        """
+        needed = permission or self._permission
+        if not self.actor.scope(needed).covers(project_id, environment_id):
+            raise PermissionDenied(needed)
+
+    # --- journals ----------------------------------------------------------------------------------------------
+
+    @property
+    def actor_type(self) -> ActorType:
+        """Who acts, as the journals have it."""
+        return {ActorKind.OPERATOR: ActorType.HUMAN, ActorKind.INSTANCE: ActorType.AGENT}.get(
+            self.actor.kind, ActorType.SYSTEM
+        )
+
+    @property
+    def actor_id(self) -> UUID | None:
+        """The operator or the instance; None for the system."""
+        return None if self.actor_type is ActorType.SYSTEM else self.actor.id
+
+    def record(
+        self,
+        kind: ChangeRecordType,
+        target: Model,
+        *,
+        before: JsonObject | None = None,
+        after: JsonObject | None = None,
+        reason: str | None = None,
+        by_system: bool = False,
+        **columns: Any,
+    ) -> UUID:
+        """Note a change of `target` for the journal; returns the id that its record will have.
+
+        `by_system` for what a cascade does rather than its actor. `columns` are further columns of the record.
+        """
+        row: Any = target
+        draft = ChangeDraft(
+            type=kind,
+            actor_type=ActorType.SYSTEM if by_system else self.actor_type,
+            actor_id=None if by_system else self.actor_id,
+            target_entity=type(target).__name__,
+            target_id=row.id,
+            before_state=before,
+            after_state=after,
+            reason=reason,
+            timestamp=self.now,
+            project_id=columns.pop("project_id", getattr(target, "project_id", None)),
+            **columns,
+        )
+        self._changes.append(draft)
+        return draft.id
+
+    def emit(self, kind: OpEventType, **columns: Any) -> None:
+        """Note an op event; `columns` are those of the log."""
+        self._events.append(EventDraft(type=kind, timestamp=columns.pop("timestamp", self.now), **columns))
+
+    def audit(
+        self,
+        action: str,
+        *,
+        resource: str | None = None,
+        resource_id: UUID | str | None = None,
+        severity: AuditSeverity = AuditSeverity.INFO,
+        description: str | None = None,
+        metadata: JsonObject | None = None,
+    ) -> None:
+        """Write a row of the security journal (AUD-1)."""
+        self.add(
+            AuditLog(
+                severity=severity,
+                action=action,
+                actor_type=self.actor_type,
+                actor_id=self.actor_id,
+                resource=resource,
+                resource_id=None if resource_id is None else str(resource_id),
+                description=description,
+                timestamp=self.now,
+                metadata_=metadata,
+            )
+        )
+
+    def notify(self, event_type: str, source: Model, payload: JsonObject | None = None) -> None:
+        """Leave a notification event; the job fans it out to whom it concerns (NOT-2)."""
+        row: Any = source
+        self.add(
+            NotificationEvent(
+                event_type=event_type,
+                source_entity=type(source).__name__,
+                source_id=row.id,
+                payload=payload,
+                timestamp=self.now,
+            )
+        )
+
+    def alert(self, kind: str, severity: AlertSeverity, title: str, description: str, **columns: Any) -> Alert:
+        """Raise an alert."""
+        return self.add(Alert(type=kind, severity=severity, title=title, description=description, **columns))
+
+    # --- the end -----------------------------------------------------------------------------------------------
+
+    @property
+    def first_change(self) -> UUID | None:
+        """The id of the command's own record."""
+        return self._changes[0].id if self._changes else None
+
+    async def write_journals(self) -> None:
+        """The last statements before the commit: changes first, then events."""
+        await self.session.flush()
+        connection = await self.session.connection()
+        await append_change_records(connection, self.tenant_id, self._changes)
+        if self._events:
+            await append_op_events(connection, self.tenant_id, self._events)
+
+
+async def run(
+    database: Database, actor: Actor, name: str, arguments: Mapping[str, Any], key: Key | None = None
+) -> Done | Refused:
+    """Run a command in a transaction of its own, again where the database asks for it.
+
+    Raises PermissionDenied, after noting it in the security journal.
+    """
+    command = COMMANDS[name]
+    for attempt in range(RETRIES + 1):
+        try:
+            return await _once(database, actor, command, arguments, key)
+        except PermissionDenied as denied:
+            await _note_denial(database, actor, command, denied.permission)
+            raise
+        except IntegrityError as error:
+            if _sqlstate(error) != _UNIQUE_VIOLATION:
+                raise
+            return Refused(Refusal.DUPLICATE_RESOURCE, "Somebody else has just made the same. Read it and try again.")
+        except DBAPIError as error:
+            if _sqlstate(error) not in _RETRYABLE or attempt == RETRIES:
+                raise
+            await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
+    raise AssertionError("unreachable")
+
+
+async def _once(
+    database: Database, actor: Actor, command: Command, arguments: Mapping[str, Any], key: Key | None
+) -> Done | Refused:
+    if not actor.can(command.permission) or actor.kind not in command.callers:
+        raise PermissionDenied(command.permission)
+    async with database.transaction(actor) as session:
+        if key is not None:
+            known = await claim(session, actor, key)
+            if isinstance(known, Claim):
+                return known.outcome
+        uow = UnitOfWork(session, actor, command.permission)
+        outcome = await command.function(uow, **arguments)
+        if isinstance(outcome, Model):
+            outcome = Done(outcome)
+        if isinstance(outcome, Done):
+            outcome.change_id = outcome.change_id or uow.first_change
+            if command.is_sensitive:
+                uow.audit("ACCESS_GRANTED", resource=command.permission)
+        if key is not None:
+            await keep(session, actor, key, outcome)
+        await uow.write_journals()
+        return outcome
+
+
+async def _note_denial(database: Database, actor: Actor, command: Command, permission: str) -> None:
+    if actor.kind is ActorKind.PLATFORM:
+        return
+    async with database.transaction(actor) as session:
+        uow = UnitOfWork(session, actor, permission)
+        uow.audit(
+            "ACCESS_DENIED",
+            severity=AuditSeverity.WARNING,
+            resource=permission,
+            description=f"{command.name} needs {permission}.",
+        )
+        await uow.write_journals()
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
