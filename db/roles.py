@@ -75,14 +75,14 @@ BEGIN
 END $$"""
 
 
-def database_statement() -> str:
-    """CREATE DATABASE for the owner; cannot run inside a transaction.
+def database_statement(name: str = DATABASE) -> str:
+    """CREATE DATABASE for the owner; cannot run inside a transaction. `name` is a plain identifier.
 
     Text sorts by code point (the built-in C.UTF-8), so the same data pages in the same order on every machine, and
     prefix searches use ordinary indexes.
     """
     return (
-        f"CREATE DATABASE {DATABASE} OWNER {OWNER} TEMPLATE template0 ENCODING 'UTF8'"
+        f"CREATE DATABASE {name} OWNER {OWNER} TEMPLATE template0 ENCODING 'UTF8'"
         " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'"
     )
 

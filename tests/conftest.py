@@ -31,13 +31,19 @@ TEST_SETTINGS = {
 
 
 @pytest.fixture(scope="session")
-def connections(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connections]:
-    """A migrated database, shared by all workers of the run and stopped with the last of them."""
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A Postgres shared by all workers of the run, and stopped with the last of them."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with EmbeddedPostgres(Path(shared) / "pg", settings=TEST_SETTINGS) as server:
-        upgrade(server.url(user=roles.OWNER))
-        yield embedded_connections(lambda role: server.url(user=role))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def connections(postgres: EmbeddedPostgres) -> Connections:
+    """The migrated database of the shared Postgres."""
+    upgrade(postgres.url(user=roles.OWNER))
+    return embedded_connections(lambda role: postgres.url(user=role))
 
 
 @pytest.fixture
