@@ -18,8 +18,15 @@ from typing import NamedTuple
 
 from db.keeper import CAP_DAC_OVERRIDE
 
+_NEEDED = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": CAP_DAC_OVERRIDE, "CAP_SETGID": 6, "CAP_SETUID": 7}
+"""What root needs to run Postgres as somebody else, by the kernel's numbers; ordinary containers leave root these."""
+
 # The account of a distribution's own Postgres is made for this; "nobody" exists everywhere.
 _CANDIDATES = ("postgres", "nobody")
+
+
+class EmbeddedPostgresError(RuntimeError):
+    """The embedded Postgres cannot do what was asked; the message says why and how to mend it."""
 
 
 class Account(NamedTuple):
@@ -39,14 +46,29 @@ def account_for(data: Path, programs: Iterable[Path]) -> Account | None:
 
     A data directory that belongs to an ordinary account decides; a new one gets the first account that exists.
     ``programs`` are the files and directories of Postgres itself, which that account must be able to read.
-    Raises RuntimeError where the machine has no such account.
+    Raises EmbeddedPostgresError where the machine has no such account, or root may not become it.
     """
     if os.geteuid() != 0:
         return None
+    if withheld := _withheld():
+        raise EmbeddedPostgresError(
+            f"You are root, and Postgres cannot run as root; but this container withholds {', '.join(withheld)} from "
+            "root, so Postgres cannot run as somebody else either. Run fleetgraph as an ordinary user."
+        )
     uid, gid = _owner(data) or _first_candidate()
     blocked = [path for path in (data, *programs) if not _may_reach(path, uid, gid)]
     capability = CAP_DAC_OVERRIDE if blocked and sys.platform == "linux" else None
     return Account(uid, gid, capability)
+
+
+def _withheld() -> list[str]:
+    """The privileges of _NEEDED that this process, root, does not have. Only Linux divides root's power."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return []
+    held = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), -1)
+    return [name for name, bit in _NEEDED.items() if not held >> bit & 1]
 
 
 def give(path: Path, account: Account) -> None:
@@ -72,7 +94,7 @@ def _first_candidate() -> tuple[int, int]:
         except KeyError:
             continue
         return entry.pw_uid, entry.pw_gid
-    raise RuntimeError(
+    raise EmbeddedPostgresError(
         f"Postgres refuses to run as root, and this machine has none of the accounts {', '.join(_CANDIDATES)}. "
         "Run fleetgraph as an ordinary user, or set FLEETGRAPH_DATABASE_URL to an existing Postgres."
     )

@@ -14,17 +14,13 @@ import tempfile
 from pathlib import Path
 
 from db import keeper
-from db.account import Account, give
+from db.account import Account, EmbeddedPostgresError, give
 
 SUPERUSER = "postgres"
 PORT = 5432
 """The number in the socket's name; no network port is opened."""
 _VERSION = "18"
 _SOCKET_LIMIT = 103  # bytes: Linux takes 107, macOS 103
-
-
-class EmbeddedPostgresError(RuntimeError):
-    """The embedded Postgres cannot do what was asked; the message says why and how to mend it."""
 
 
 def programs() -> Path:
@@ -100,18 +96,8 @@ def make_data(data: Path, programs: Path, account: Account | None, *, durable: b
     )
     if done.returncode != 0:
         shutil.rmtree(fresh, ignore_errors=True)
-        raise EmbeddedPostgresError(f"initdb failed for {data}:\n{done.stdout}{done.stderr}{_advice(account)}")
+        raise EmbeddedPostgresError(f"initdb failed for {data}:\n{done.stdout}{done.stderr}")
     fresh.replace(data)
-
-
-def _advice(account: Account | None) -> str:
-    if account is None or account.capability is None:
-        return ""
-    return (
-        "You are root, Postgres cannot run as root, and the way to the data or to the programs is closed to other "
-        "users. If this container withholds the privilege CAP_DAC_OVERRIDE, put the clone and FLEETGRAPH_DATA_DIR "
-        "where every user may enter, or run as an ordinary user."
-    )
 
 
 def write_access_rules(data: Path) -> None:

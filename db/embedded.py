@@ -35,8 +35,8 @@ from urllib.parse import quote
 import asyncpg
 
 from db import cluster, roles
-from db.account import Account, account_for
-from db.cluster import PORT, SUPERUSER, EmbeddedPostgresError
+from db.account import Account, EmbeddedPostgresError, account_for
+from db.cluster import PORT, SUPERUSER
 
 __all__ = ["SUPERUSER", "EmbeddedPostgres", "EmbeddedPostgresError"]
 

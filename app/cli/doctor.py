@@ -93,7 +93,7 @@ def _directory(path: Path) -> Finding:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     from app.database import find_connections, owner_url, postgres
-    from db.cluster import EmbeddedPostgresError
+    from db.account import EmbeddedPostgresError
     from db.connections import DatabaseSetupError, examine
 
     try:

@@ -11,7 +11,7 @@ def is_for_people(error: Exception) -> bool:
     """Whether the message is written for whoever runs the command, so that a traceback would only be in the way."""
     from app.auth.keys import KeyUnusable
     from app.settings import SettingsError
-    from db.cluster import EmbeddedPostgresError
+    from db.account import EmbeddedPostgresError
     from db.connections import DatabaseSetupError
 
     return isinstance(error, CommandError | SettingsError | KeyUnusable | EmbeddedPostgresError | DatabaseSetupError)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -292,6 +293,38 @@ def test_the_server_keeps_one_privilege_at_most() -> None:
         assert lines["Groups"].split() == []
         assert int(lines["CapEff"], 16) == mask
         assert int(lines["CapPrm"], 16) == mask
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="needs root to be an ordinary user")
+def test_an_ordinary_user_needs_nobody_else(tmp_path: Path) -> None:
+    """The user's own account runs the server. The one privilege is for the way to this interpreter and these tests."""
+    os.chown(tmp_path, 65534, 65534)
+    account = Account(65534, 65534, 1)
+    code = _OTHER_PROCESS.replace("sys.stdin.readline()", "print(server.directory.stat().st_mode & 0o777, flush=True)")
+    command = [sys.executable, "-c", code, str(tmp_path / "data")]
+    shown = subprocess.run(
+        [*cluster.keeper_command(), "run", *account.arguments(), "--", *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    ).stdout.split()
+    assert shown[1:] == [str(0o700), "stopped"]
+    assert (tmp_path / "data/postgres").stat().st_uid == 65534
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None or os.geteuid() != 0, reason="needs root and setpriv")
+def test_root_without_its_privileges_is_told(tmp_path: Path) -> None:
+    """A container may leave root so little that it can neither run Postgres nor become somebody who can."""
+    told = subprocess.run(
+        ["setpriv", "--bounding-set", "-dac_override", sys.executable, "-c", _OTHER_PROCESS, str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert told.returncode == 1
+    assert "withholds CAP_DAC_OVERRIDE from root" in told.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
