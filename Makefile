@@ -63,8 +63,12 @@ format: install
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# What is printed from the code: a test each says when it is out of date.
 docs: install
-	@$(BIN)/python -c 'from app.settings import settings_markdown as page; print(page(), end="")' > docs/settings.md
+	@$(BIN)/python -c 'from app.settings import settings_markdown as page; print(page(), end="")' > docs/settings.md.new
+	@mv docs/settings.md.new docs/settings.md
+	@$(BIN)/fleetgraph schema > schema.graphql.new
+	@mv schema.graphql.new schema.graphql
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis web/graphiql/node_modules app/http/_graphiql *.egg-info
