@@ -20,7 +20,8 @@ class Tenant(Row, Changing, Noted, Model):
     )
     plan: Mapped[TenantPlan | None] = column("Commercial plan; absent where nothing was agreed.")
     settings: Mapped[json_object | None] = column(
-        "Open settings: `missionStatement`, `safetyFloor`, `heartbeat.staleMs`, `approvalSlaMinutes` (default 30) and others."
+        "Open settings: `missionStatement`, `safetyFloor`, `heartbeat.staleMs`, `approvalSlaMinutes` (default 30)"
+        " and others."
     )
     billing_email: Mapped[str | None] = column("Where invoices go.")
     max_environments: Mapped[int | None] = column("Most environments that may exist (TEN-2); absent means no limit.")
@@ -95,9 +96,7 @@ class Operator(TenantScoped, Changing, Noted, Model):
         "Subject at the identity provider, or `invite:<uuid>` until the first sign-in (decision 27)."
     )
     name: Mapped[name_text] = column("Name as shown to others.")
-    email: Mapped[name_text] = column(
-        "E-mail address (PII-1)."
-    )
+    email: Mapped[name_text] = column("E-mail address (PII-1).")
     avatar_url: Mapped[str | None] = column("Address of a picture.")
     status: Mapped[OperatorStatus] = column("Whether the person may sign in.", default=OperatorStatus.ACTIVE)
     last_login_at: Mapped[datetime | None] = column("Last successful sign-in.")
