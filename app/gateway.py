@@ -17,7 +17,6 @@ from app.http.graphiql import page
 from app.http.limits import EdgeLimits
 from app.http.metrics import Metrics
 from app.http.tracing import Tracing
-from app.http.websocket import Sockets
 from app.schema import schema
 from app.settings import Settings
 from db.migrate import current_version, head_version
@@ -39,9 +38,10 @@ class Gateway:
         self.authenticator = open_authenticator(settings, database)
         hooks = Hooks(refuse_unreadable, metrics.observe, *([tracing.operation] if tracing else []))
         self.executor = Executor(schema(), _operation_limits(settings), hooks)
-        doors = (self.executor, self.authenticator.authenticate, self.operation, _edge_limits(settings))
-        self.endpoint = GraphQLEndpoint(*doors, page)
-        self.sockets = Sockets(*doors)
+        self.endpoint = GraphQLEndpoint(
+            self.executor, self.authenticator.authenticate, self.operation, _edge_limits(settings), page
+        )
+        self.sockets = self.endpoint.sockets
 
     @asynccontextmanager
     async def operation(self, actor: Actor, request_id: str) -> AsyncIterator[OperationContext]:

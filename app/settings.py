@@ -152,13 +152,17 @@ class Settings(BaseSettings):
     # Group: Limits
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="Largest request body, in bytes.")
     max_tokens: int = Field(default=2_000, ge=1, description="Most tokens in a GraphQL document.")
-    max_depth: int = Field(default=15, ge=1, description="Deepest nesting of a GraphQL operation.")
+    max_depth: int = Field(
+        default=25,
+        ge=1,
+        description="Deepest nesting of a GraphQL operation; a connection is three levels (itself, edges, node).",
+    )
     max_aliases: int = Field(default=100, ge=0, description="Most aliases in a GraphQL operation.")
     max_directives: int = Field(default=50, ge=0, description="Most directives in a GraphQL document.")
     max_cost: int = Field(
         default=50_000, ge=1, description="Most rows that an operation may ask for, by its page sizes."
     )
-    max_batch: int = Field(default=10, ge=1, description="Most operations in one HTTP request.")
+    max_batch: int = Field(default=0, ge=0, description="Most operations in one HTTP request; 0 refuses batches.")
     request_timeout_seconds: float = Field(default=30, gt=0, le=600, description="Longest time one request may take.")
 
     # Group: WebSockets
