@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import strawberry
 import uvicorn
+from graphql import GraphQLError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -32,6 +33,7 @@ from app.http.negotiation import RESPONSES, Media, negotiate
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
 MANY_TENANTS_TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtYW55In0.c2lnbmF0dXJl"
+AGENT_TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZ2VudCJ9.c2lnbmF0dXJl"
 
 
 @strawberry.enum
@@ -50,8 +52,15 @@ class Viewer:
     kind: ViewerKind
     name: str
     token_expires_at: datetime
-    tenant: Tenant | None
+    slug: strawberry.Private[str]
     emergency_mode: str
+
+    @strawberry.field
+    def tenant(self) -> Tenant:
+        # The real gateway refuses the whole operation; null all the way up to `data` comes to the same for the page.
+        if self.kind is ViewerKind.INSTANCE:
+            raise GraphQLError("You need read:tenants.", extensions={"code": "FORBIDDEN"})
+        return Tenant(name=self.slug.title())
 
 
 @strawberry.type
@@ -65,12 +74,13 @@ class Query:
     @strawberry.field
     def viewer(self, info: strawberry.Info) -> Viewer:
         request: Request = info.context["request"]
+        agent = AGENT_TOKEN in request.headers["authorization"]
         slug = request.headers.get("fleetgraph-tenant", "northwind")
         return Viewer(
-            kind=ViewerKind.OPERATOR,
-            name="Ada Lovelace",
+            kind=ViewerKind.INSTANCE if agent else ViewerKind.OPERATOR,
+            name="scribe-01" if agent else "Ada Lovelace",
             token_expires_at=datetime.now(UTC) + timedelta(hours=1),
-            tenant=Tenant(name=slug.title()),
+            slug=slug,
             emergency_mode="NORMAL" if slug == "northwind" else "DRAINING",
         )
 
@@ -95,7 +105,7 @@ class Stage:
     """The ASGI application, and what a test may see of it and change about it."""
 
     def __init__(self) -> None:
-        self.good_tokens = {TOKEN, MANY_TENANTS_TOKEN}
+        self.good_tokens = {TOKEN, MANY_TENANTS_TOKEN, AGENT_TOKEN}
         self.connection_params: list[object] = []
         self.subscriptions = 0
         self._graphql = _Api(self)

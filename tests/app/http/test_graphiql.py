@@ -15,7 +15,7 @@ from starlette.routing import Route
 from app.http import graphiql, graphiql_build
 from app.http.headers import SafeHeaders
 from tests.app.http.chromium import Window, window
-from tests.app.http.graphiql_stage import MANY_TENANTS_TOKEN, TOKEN, Stage, serving
+from tests.app.http.graphiql_stage import AGENT_TOKEN, MANY_TENANTS_TOKEN, TOKEN, Stage, serving
 
 BROWSER_ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 RUNS = "query Fleet { runs(first: 3) { id costUsd } }"
@@ -224,6 +224,13 @@ class TestBrowser:
             await shown.signed_in_as()
             assert await shown.page.inner_text(".fleet-tenant") == "Globex"
             assert await shown.page.inner_text(".fleet-mode") == "DRAINING"  # an emergency is not to be overlooked
+
+    async def test_an_agent_that_may_not_read_its_tenants_row_is_signed_in_all_the_same(self, stage: Stage) -> None:
+        async with window(stage.url) as shown:
+            await shown.page.goto(f"{stage.url}#token={AGENT_TOKEN}")
+            assert await shown.signed_in_as() == "scribe-01"
+            assert "the agent" in await shown.page.inner_text(".fleet-state")
+            assert await shown.page.locator(".fleet-tenant").count() == 0
 
     async def test_subscriptions_run_on_the_same_path_with_the_token_in_connection_init(self, stage: Stage) -> None:
         async with window(stage.url) as shown:
