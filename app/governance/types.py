@@ -143,6 +143,7 @@ class ApprovalRecord(Entity):
     escalation_reason: str | None
     legacy_approval_id: str | None
     requested_at: datetime | None
+    used_at: datetime | None
     metadata: JSON | None
     created_at: datetime
     updated_at: datetime

@@ -179,6 +179,7 @@ class ApprovalRecord(TenantScoped, Changing, Noted, Model):
     escalation_reason: Mapped[str | None] = column("Why it was raised, such as `open for 45 minutes` (APR-8).")
     legacy_approval_id: Mapped[name_text | None] = column("Id of the approval in Mission Control (MIG-3).")
     requested_at: Mapped[datetime | None] = column("When it was asked for, where that differs from `createdAt`.")
+    used_at: Mapped[datetime | None] = column("When it carried the one action that it allows (POL-12, EMG-3).")
 
 
 class Deployment(TenantScoped, Changing, Noted, Model):

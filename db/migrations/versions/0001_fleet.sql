@@ -738,6 +738,7 @@ CREATE TABLE approval_records (
     escalation_reason TEXT,
     legacy_approval_id TEXT COLLATE "C",
     requested_at TIMESTAMP(3) WITH TIME ZONE,
+    used_at TIMESTAMP(3) WITH TIME ZONE,
     metadata JSONB,
     created_at TIMESTAMP(3) WITH TIME ZONE NOT NULL,
     updated_at TIMESTAMP(3) WITH TIME ZONE NOT NULL,
