@@ -49,8 +49,17 @@ class PermissionDenied(Exception):
 class UnitOfWork:
     """One command's transaction."""
 
-    def __init__(self, session: AsyncSession, actor: Actor, permission: str, tenant_id: UUID | None = None) -> None:
+    def __init__(
+        self,
+        session: AsyncSession,
+        actor: Actor,
+        permission: str,
+        tenant_id: UUID | None = None,
+        key: str | None = None,
+    ) -> None:
+        """`key` is the idempotency key that came with the input."""
         self.session = session
+        self.key = key
         self.actor = actor
         self.tenant_id = tenant_id or actor.tenant_id
         now = datetime.now(UTC)
@@ -101,14 +110,20 @@ class UnitOfWork:
     # --- permissions -------------------------------------------------------------------------------------------
 
     def permit(
-        self, *, project_id: UUID | None = None, environment_id: UUID | None = None, permission: str | None = None
+        self,
+        *,
+        project_id: UUID | None = None,
+        environment_id: UUID | None = None,
+        instance_id: UUID | None = None,
+        permission: str | None = None,
     ) -> None:
         """Raise PermissionDenied unless the grant covers an object with these keys (RBAC-7).
 
-        Without keys only a tenant-wide grant covers it.
+        Without keys only a tenant-wide grant covers it. `instance_id` is the agent that the object belongs to: what
+        agents may do, they may do for themselves alone (RBAC-11).
         """
         needed = permission or self._permission
-        if not self.actor.scope(needed).covers(project_id, environment_id):
+        if not self.actor.scope(needed).covers(project_id, environment_id, instance_id):
             raise PermissionDenied(needed)
 
     # --- journals ----------------------------------------------------------------------------------------------
@@ -157,9 +172,16 @@ class UnitOfWork:
         self._changes.append(draft)
         return draft.id
 
-    def emit(self, kind: OpEventType, **columns: Any) -> None:
-        """Note an op event; `columns` are those of the log."""
-        self._events.append(EventDraft(type=kind, timestamp=columns.pop("timestamp", self.now), **columns))
+    def emit(self, kind: OpEventType, **columns: Any) -> UUID:
+        """Note an op event; `columns` are those of the log. Returns the id that its row will have."""
+        draft = EventDraft(
+            type=kind,
+            timestamp=columns.pop("timestamp", self.now),
+            id=None if columns.get("event_id") else new_id(columns.get("timestamp", self.now)),
+            **columns,
+        )
+        self._events.append(draft)
+        return draft.row_id(self.tenant_id)
 
     def audit(
         self,
@@ -254,7 +276,7 @@ async def _once(
             known = await claim(session, actor, key)
             if isinstance(known, Claim):
                 return known.outcome
-        uow = UnitOfWork(session, actor, command.permission)
+        uow = UnitOfWork(session, actor, command.permission, key=None if key is None else key.text)
         outcome = await command.function(uow, **arguments)
         if isinstance(outcome, Model):
             outcome = Done(outcome)

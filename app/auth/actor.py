@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 from app.auth.permissions import (
+    INSTANCE_ACTIONS,
     INSTANCE_OWN,
     INSTANCE_PERMISSIONS,
     INSTANCE_TYPES,
@@ -93,9 +94,11 @@ class Actor:
 
 
 def instance_grants(instance_id: UUID, project_id: UUID) -> Grants:
-    """The fixed grants of an agent (decision 31): its project's work, and of what binds it only its own."""
+    """The fixed grants of an agent (decision 31): its project's work, of what binds it only its own, and what it may do
+    for itself."""
     own, work = Scope(instances=frozenset({instance_id})), Scope(projects=frozenset({project_id}))
-    return Grants({name: own if name in INSTANCE_OWN else work for name in INSTANCE_PERMISSIONS})
+    reading = {name: own if name in INSTANCE_OWN else work for name in INSTANCE_PERMISSIONS}
+    return Grants(reading | dict.fromkeys(INSTANCE_ACTIONS, own))
 
 
 def instance_actor(

@@ -6,7 +6,8 @@ no token. Whoever checks a permission, fills a tenant's registry or draws a form
 - ``PERMISSIONS``: every permission with its description and category (RBAC-2, RBAC-3);
 - ``SYSTEM_ROLES``: the five built-in roles, computed from the two lists (RBAC-4);
 - ``READ_PERMISSION``: the permission that reading each of the 55 GraphQL types needs (decision 28);
-- ``INSTANCE_PERMISSIONS``, ``INSTANCE_TYPES``: what an agent may read (decision 31).
+- ``INSTANCE_PERMISSIONS``, ``INSTANCE_TYPES``: what an agent may read (decision 31);
+- ``INSTANCE_ACTIONS``: what an agent may do besides (RBAC-11).
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,7 @@ __all__ = [
     "APPROVER",
     "CORE_PERMISSIONS",
     "EMERGENCY",
+    "INSTANCE_ACTIONS",
     "INSTANCE_OWN",
     "INSTANCE_PERMISSIONS",
     "INSTANCE_TYPES",
@@ -240,6 +242,9 @@ INSTANCE_PERMISSIONS: Final = frozenset(READ_PERMISSION[name] for name in INSTAN
 
 INSTANCE_OWN: Final = frozenset({"read:approvals", "read:policies", "read:versions"})
 """Those of them that reach its own rows alone, where the others reach its project's (decision 31)."""
+
+INSTANCE_ACTIONS: Final = frozenset({"evaluate:policies"})
+"""What an agent may do besides reading, each for itself alone (RBAC-11): ask whether policy lets it act."""
 
 OWN_COLUMN: Final[Mapping[str, str]] = MappingProxyType({"ApprovalRecord": "requester_instance_id"})
 """The column that makes a row of such a type an agent's own. A type without one is in no list that an agent sees: it

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
@@ -72,3 +73,48 @@ def names_secret(key: str) -> bool:
     (RSK-4)."""
     name = _NO_LETTER.sub("", key.casefold())
     return name.endswith(_SECRET_ENDINGS) or name in _SECRET_NAMES
+
+
+# --- Requests for approval (APR-1 to APR-6) ---------------------------------------------------------------------------
+
+_HOURS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "TOOL_EXECUTION": 1,
+        "RUN_START": 1,
+        "SPAWN": 1,
+        "OPERATOR_OVERRIDE": 1,
+        "INSTANCE_QUARANTINE": 2,
+        "INSTANCE_REACTIVATION": 12,
+        "TRANSITION": 24,
+        "COMPLETE_TASK": 24,
+        "BUDGET_OVERRIDE": 24,
+        "WORKFLOW_STEP_RETRY": 24,
+        "ROLE_GRANT": 24,
+        "VERSION_PROMOTION": 48,
+        "DEPLOYMENT": 48,
+        "POLICY_AUTONOMY_INCREASE": 72,
+    }
+)
+REQUEST_TYPES: Final = tuple(_HOURS)
+"""What approval can be asked for (APR-1)."""
+LONGEST_REQUEST: Final = timedelta(days=7)
+"""How long a request may stay open at most (APR-6)."""
+ALWAYS_DECIDED: Final = frozenset(
+    {"VERSION_PROMOTION", "DEPLOYMENT", "POLICY_AUTONOMY_INCREASE", "INSTANCE_REACTIVATION", "BUDGET_OVERRIDE"}
+)
+"""Requests that a person decides on whatever their risk (APR-3)."""
+
+
+def request_lifetime(request_type: str) -> timedelta:
+    """How long a request stays open where it does not say so itself; 24 hours for a type that has no entry (APR-6)."""
+    return timedelta(hours=_HOURS.get(request_type, 24))
+
+
+def votes_needed(risk: RiskLevel | None, asked: int | None = None) -> int:
+    """Votes that approve: two for RED, else one; a caller may raise the number and never lower it (APR-2)."""
+    return max(2 if risk is RiskLevel.RED else 1, asked or 1)
+
+
+def approves_itself(request_type: str, risk: RiskLevel | None) -> bool:
+    """Whether a request is approved as it is made: GREEN ones are, save those that a person always decides (APR-3)."""
+    return risk is RiskLevel.GREEN and request_type not in ALWAYS_DECIDED

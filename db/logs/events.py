@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.base import JsonObject
 from db.enums import OpEventType
-from db.ids import created_at, id_from, new_id
+from db.ids import created_at, id_from, milliseconds, new_id
 from db.logs.checks import check_timestamp, no_counters
 
 CHUNK: Final = 5_000
@@ -29,7 +29,9 @@ class EventDraft:
     """An op event before it has its number. The names are the columns' (db/models/audit.py).
 
     With the sender's own `event_id` the row's id follows from tenant, instance, event id and timestamp, so that the
-    same event sent again is the same row (decision 5). Raises ValueError for a timestamp without a zone.
+    same event sent again is the same row (decision 5). `id` is for a writer who must name the row before it is stored;
+    it carries the time of `timestamp`. Raises ValueError for a timestamp without a zone, and for an `id` beside an
+    `event_id` or of another time.
     """
 
     type: OpEventType
@@ -46,13 +48,20 @@ class EventDraft:
     event_id: str | None = None
     delta_usd: Decimal | None = None
     model: str | None = None
+    id: UUID | None = None
 
     def __post_init__(self) -> None:
         """Check what the database would refuse less clearly."""
         check_timestamp(self.timestamp)
+        if self.id is not None and self.event_id is not None:
+            raise ValueError("id must be absent where event_id is given: the id follows from it.")
+        if self.id is not None and self.id.int >> 80 != milliseconds(self.timestamp):
+            raise ValueError("id must carry the time of timestamp; make it with new_id(timestamp).")
 
     def row_id(self, tenant_id: UUID) -> UUID:
-        """The row's id in this tenant: reproducible with an `event_id`, new at every call without."""
+        """The row's id in this tenant: reproducible with an `event_id`, new at every call without one or an `id`."""
+        if self.id is not None:
+            return self.id
         if self.event_id is None:
             return new_id(self.timestamp)
         instance = self.instance_id.bytes if self.instance_id else bytes(16)

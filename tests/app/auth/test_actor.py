@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.auth.actor import NO_TENANT, Actor, ActorKind, instance_actor, instance_grants, platform_actor
-from app.auth.permissions import INSTANCE_OWN, INSTANCE_PERMISSIONS, INSTANCE_TYPES, READ_PERMISSION, SYSTEM_ROLES
+from app.auth.permissions import (
+    INSTANCE_ACTIONS,
+    INSTANCE_OWN,
+    INSTANCE_PERMISSIONS,
+    INSTANCE_TYPES,
+    READ_PERMISSION,
+    SYSTEM_ROLES,
+)
 from app.auth.scope import NO_GRANTS, NOWHERE, TENANT_WIDE, Assignment, Grants, Scope
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -144,6 +151,14 @@ def test_decision_31_an_agent_reads_its_project_and_of_what_binds_it_only_its_ow
         assert reach.covers(instance_id=scout.id) == (permission in INSTANCE_OWN)
         assert not reach.covers(PROJECTS[1], ENVIRONMENTS[0], UUID(int=9))
         assert not reach.covers()
+
+
+def test_rbac_11_an_agent_acts_for_itself_alone() -> None:
+    scout = agent()
+    assert {name for name in scout.permissions if not name.startswith("read:")} == INSTANCE_ACTIONS
+    for permission in INSTANCE_ACTIONS:
+        assert scout.scope(permission).covers(instance_id=scout.id)
+        assert not scout.scope(permission).covers(PROJECTS[0], ENVIRONMENTS[0], UUID(int=9))
 
 
 def test_decision_31_a_permission_an_agent_has_for_one_type_does_not_open_another() -> None:
