@@ -39,6 +39,18 @@ async def log_of(tenant: TenantUnderTest) -> list[dict[str, Any]]:
         return [dict(row) for row in (await session.execute(select(table).order_by(table.c.seq))).mappings()]
 
 
+async def test_an_event_may_be_named_before_it_is_stored(tenant: TenantUnderTest) -> None:
+    """The row has the id that its writer gave it; one of another time, or beside a client's event id, is refused."""
+    row_id = new_id(NOW)
+    appended = await append(tenant, heartbeat(id=row_id))
+    assert appended.ids == [row_id]
+    assert (await log_of(tenant))[0]["id"] == row_id
+    with pytest.raises(ValueError, match="time of timestamp"):
+        heartbeat(id=new_id(NOW + timedelta(seconds=1)))
+    with pytest.raises(ValueError, match="id follows from it"):
+        heartbeat(id=row_id, event_id="e-1")
+
+
 async def test_every_column_is_stored_as_it_was_given(tenant: TenantUnderTest) -> None:
     """Decisions 5 and 6: the id carries the event's time; no reference needs its row."""
     given = EventDraft(
@@ -59,7 +71,7 @@ async def test_every_column_is_stored_as_it_was_given(tenant: TenantUnderTest) -
     )
     appended = await append(tenant, heartbeat(), given)
     bare, row = await log_of(tenant)
-    for name in EventDraft.__dataclass_fields__.keys() - {"timestamp"}:
+    for name in EventDraft.__dataclass_fields__.keys() - {"timestamp", "id"}:
         assert row[name] == getattr(given, name), name
         assert bare[name] == (OpEventType.HEARTBEAT if name == "type" else None), name
     assert row["timestamp"] == NOW.replace(microsecond=987_000) == created_at(row["id"]), "cut, not rounded"
