@@ -26,8 +26,12 @@ _RATIO_FLOOR: Final = 1 << 16
 """Below this many bytes nothing is called a bomb, whatever its ratio: small files of equal lines shrink well."""
 
 
-class SnapshotError(Exception):
-    """The file cannot be imported. The message says what is wrong, where, and what to do."""
+class CannotImportError(Exception):
+    """Nothing was imported. The message says what is wrong, where, and what to do."""
+
+
+class SnapshotError(CannotImportError):
+    """It is the file that cannot be imported."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The mappings, a file for each group of domains (MIG-1 to MIG-9)."""
