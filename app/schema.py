@@ -19,9 +19,12 @@ from app.graph.scalars import SCALARS
 from app.identity import mutations as identity_mutations
 from app.identity import queries as identity
 from app.intelligence import queries as intelligence
+from app.legacy import queries as legacy
+from app.lineage import queries as lineage
 from app.notification import queries as notification
 from app.platform import queries as platform
 from app.platform.viewer import viewer
+from app.registry import mutations as registry_mutations
 from app.registry import queries as registry
 from app.workflow import queries as workflow
 
@@ -41,16 +44,20 @@ DOMAINS = (
 """In the order in which types and queries may refer to each other's modules."""
 
 
-MUTATIONS = (identity_mutations,)
+MUTATIONS = (
+    identity_mutations,
+    registry_mutations,
+)
 
 
 @cache
 def schema() -> strawberry.Schema:
     """The schema of the gateway, with the kit's resolvers in place."""
     fields = [one for domain in DOMAINS for one in domain.FIELDS]
+    across = [cast("StrawberryField", one) for one in (viewer, *lineage.FIELDS, *legacy.FIELDS)]
     query = create_type(
         "Query",
-        [node, nodes, cast("StrawberryField", viewer), *fields],
+        [node, nodes, *across, *fields],
         description="Everything that may be read: a list and a look-up for each table, and any row by its global id.",
     )
     mutation = create_type(

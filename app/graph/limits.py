@@ -11,8 +11,8 @@ The cost is the number of rows that an operation may make the gateway read, at m
 - a scalar costs 0, an object 1;
 - a connection costs 1 and, for each row of its page, 1 and what is selected of the row: ``1 + n * (1 + …)``, where
   ``n`` is ``first`` or ``last`` as the client gives it, else `Limits.default_page`;
-- a plain list costs what it holds times the length of its list argument (``nodes(ids:)``), else
-  `Limits.default_list`;
+- a plain list costs what it holds times the length of its list argument (``nodes(ids:)``), else what the field says
+  (`LIST_SIZE`), else `Limits.default_list`;
 - of fragments that exclude each other (``... on Task``, ``... on Run``) the dearest counts;
 - ``@skip`` and ``@include`` are not looked at: what may be asked for counts as asked for.
 
@@ -52,6 +52,8 @@ from app.graph.errors import GraphError, OperationTooComplex
 from app.graph.introspection import objects_per_list
 from app.graph.pricing import Cost, Prices, Size, Sum, size_of
 
+LIST_SIZE: Final = "list_size"
+"""Key of a field's metadata: how long its list may get, where `Limits.default_list` would be far from it."""
 MAX_INTROSPECTION_DEPTH: Final = 24
 """Fields inside ``__schema``; the standard introspection query has 15."""
 
@@ -295,7 +297,7 @@ class _Walk:
             each.add(1)
             each.add(inner.rows)
             each.add(inner.paged, self._page)
-            limit = self._meter.limits.default_list
+            limit = _longest(definition, self._meter.limits.default_list)
             rows.add(each.close(), size_of(node, ("first", "last", "ids"), limit) if is_list else Size(1))
 
     def _definition(self, parent: GraphQLNamedType | None, name: str) -> GraphQLField | None:
@@ -308,6 +310,12 @@ class _Walk:
     def _composite(self, name: str) -> GraphQLNamedType | None:
         type_ = self._schema.type_map.get(name)
         return type_ if is_composite_type(type_) else None
+
+
+def _longest(definition: GraphQLField, default: int) -> int:
+    field = definition.extensions.get("strawberry-definition")
+    longest: int = field.metadata.get(LIST_SIZE, default) if field else default
+    return longest
 
 
 def _is_connection(type_: GraphQLNamedType) -> bool:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     false,
     func,
+    literal,
     or_,
     select,
     true,
@@ -131,6 +132,18 @@ class Reader:
         """The rows of these keys; only a look-up from outside (`scoped`) is narrowed to the caller's grants."""
         conditions = self.visible(entity) if scoped else [self.tenant(entity.table)]
         return select(*entity.table.columns).where(*conditions, column == func.any(_array(keys)))
+
+    def chain(self, entity: EntityType, column: Column[Any], keys: Sequence[UUID], most: int) -> Select[Any]:
+        """The rows of these keys, the rows that `column` leads to from them, and so on for at most `most` rows each.
+
+        `column` is a key of the same table. A chain that closes upon itself is as long as any other can be, no longer.
+        """
+        table = entity.table
+        first = select(table.c.id, column.label("next"), literal(1).label("length"))
+        chain = first.where(self.tenant(table), table.c.id == func.any(_array(keys))).cte("chain", recursive=True)
+        following = select(table.c.id, column, chain.c.length + 1).join(chain, chain.c.next == table.c.id)
+        chain = chain.union(following.where(self.tenant(table), chain.c.length < most))
+        return select(*table.columns).where(self.tenant(table), table.c.id.in_(select(chain.c.id)))
 
     def children_pages(self, relation: ToMany | Through, page: Page, parents: Sequence[UUID]) -> Select[Any]:
         """The pages of all parents in one statement, each row behind its parent's key.

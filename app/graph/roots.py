@@ -1,9 +1,11 @@
 """Root fields: two lines a table, and `node`/`nodes` over all of them."""
 
 from typing import Any, Final
+from uuid import UUID
 
 import strawberry
 
+from app.auth.actor import Actor
 from app.auth.permissions import READ_PERMISSION
 from app.graph.connection import Connected, connection_field, max_page
 from app.graph.context import Info, context_of
@@ -45,26 +47,30 @@ def row(entity: type, description: str) -> GraphField:
     )
 
 
-def _entity_of(info: Info, text: str, name: str) -> tuple[EntityType, Any]:
+def entity_of(actor: Actor, text: str, name: str) -> tuple[EntityType, UUID]:
+    """The type and the row id of a global id of any type that the actor may read; `name` is the argument's.
+
+    Raises BadUserInput for what is no global id, Forbidden for a type that the actor may not read.
+    """
     prefix, row_id = parse_global_id(text, name)
     entity = PREFIXES.get(prefix)
     if entity is None:
         raise BadUserInput(f"`{name}` begins with `{prefix}_`, which no type of this API has.", name)
-    actor = context_of(info).actor
     if not actor.may_read(entity.name):
         raise Forbidden(READ_PERMISSION[entity.name])
     return entity, row_id
 
 
 def _resolve_node(_root: Any, info: Info, id: str) -> Any:
-    entity, row_id = _entity_of(info, id, "id")
+    entity, row_id = entity_of(context_of(info).actor, id, "id")
     return context_of(info).loaders.row(entity, scoped=True).load(row_id)
 
 
 def _resolve_nodes(_root: Any, info: Info, ids: list[str]) -> Any:
     if len(ids) > MAX_NODES:
         raise BadUserInput(f"`ids` has {len(ids)} ids, at most {MAX_NODES} are taken.", "ids")
-    found = [_entity_of(info, text, f"ids[{i}]") for i, text in enumerate(ids)]
+    actor = context_of(info).actor
+    found = [entity_of(actor, text, f"ids[{i}]") for i, text in enumerate(ids)]
     return [context_of(info).loaders.row(entity, scoped=True).load(row_id) for entity, row_id in found]
 
 

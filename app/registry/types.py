@@ -195,6 +195,11 @@ class AgentVersion(Entity):
     approval_records: Connection[ApprovalRecord] = has_many(
         models.ApprovalRecord.version_id, "Requests that are about it, or that came from agents that run it."
     )
+    approval_requests: Connection[ApprovalRecord] = has_many(
+        models.ApprovalRecord.target_id,
+        "Requests that are about it itself, such as for a step of its lifecycle.",
+        target_entity="AgentVersion",
+    )
     evaluation_runs: Connection[EvaluationRun] = has_many(models.EvaluationRun.version_id, "Runs that judged it.")
     evaluation_metrics: Connection[EvaluationMetric] = has_many(
         models.EvaluationMetric.version_id, "Numbers that its evaluation yielded."
