@@ -15,7 +15,7 @@ help:
 	@echo "make run         serve the gateway with its own Postgres and a demo fleet"
 	@echo "make test        linters, types, import contracts, tests"
 	@echo "make test-long   the soaks and the large property runs"
-	@echo "make bench       the figures of bench/"
+	@echo "make bench       the figures of bench/ (ARGS=--quick for a short run)"
 	@echo "make lint, make format, make docs, make clean"
 
 run: install
@@ -51,7 +51,7 @@ test-long: install
 	@FLEETGRAPH_TEST_LONG=1 $(BIN)/pytest -n auto --dist worksteal -m long
 
 bench: install
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(ARGS)
 
 lint: install
 	@$(BIN)/ruff check .
