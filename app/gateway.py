@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
-from app.auth.actor import Actor
+from app.auth.actor import Actor, ActorKind
 from app.auth.setup import open_authenticator
 from app.database import find_connections, open_database
 from app.graph.context import OperationContext
@@ -47,7 +48,15 @@ class Gateway:
     async def operation(self, actor: Actor, request_id: str) -> AsyncIterator[OperationContext]:
         """The context of one operation: a snapshot of the caller's tenant, given back at the end."""
         async with self.database.read(actor) as reading:
-            yield OperationContext(actor, reading, request_id, self.metrics.loader_batch)
+            sign = partial(self.instance_token, actor)
+            yield OperationContext(actor, reading, request_id, self.metrics.loader_batch, sign)
+
+    def instance_token(self, actor: Actor, instance_id: str, epoch: int) -> str | None:
+        """A token for an agent of the caller's tenant; None where the gateway has no key to sign with."""
+        tokens = self.authenticator.local
+        if tokens is None:
+            return None
+        return tokens.issue(ActorKind.INSTANCE, instance_id, tenant=actor.tenant_slug, epoch=epoch)
 
     async def database_answers(self) -> None:
         """Raise unless the database does."""

@@ -68,6 +68,11 @@ class Authenticator:
         self._invitations = invitations
         self._now = now
 
+    @property
+    def local(self) -> LocalTokens | None:
+        """The gateway's own tokens; None where it has no key."""
+        return self._local
+
     async def authenticate(self, authorization: str | None, tenant: str | None) -> Actor:
         """The actor of a request.
 

@@ -1,5 +1,6 @@
 """What the resolvers of one operation share."""
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from graphql import GraphQLResolveInfo
@@ -19,18 +20,25 @@ class OperationContext:
         reading: Reading,
         request_id: str,
         observe: Observe = lambda _name, _keys: None,
+        instance_token: Callable[[str, int], str | None] | None = None,
     ) -> None:
+        """`instance_token` signs an agent's token from its id and its token epoch."""
         self.actor = actor
         self.reading = reading
         self.request_id = request_id
         self.reader = Reader(actor)
         self._observe = observe
+        self._instance_token = instance_token
         self.loaders = Loaders(reading, self.reader, observe)
 
     @property
     def database(self) -> Database:
         """Where commands write."""
         return self.reading.database
+
+    def instance_token(self, instance_id: str, epoch: int) -> str | None:
+        """A token for an agent of the caller's tenant; None where the gateway has no key to sign with."""
+        return None if self._instance_token is None else self._instance_token(instance_id, epoch)
 
     async def renew(self) -> None:
         """Look at the database anew, after a command has changed it."""

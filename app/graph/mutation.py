@@ -9,7 +9,7 @@ the change log, and `userErrors`; what a payload shows of an entity is read anew
 loaders, so a nested selection costs what the same query would.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -71,12 +71,17 @@ def _path(field: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Shown:
-    """A further field of a payload: a value of `Done.extras`; `of` names the entity whose id (or ids) it holds."""
+    """A further field of a payload: a value of `Done.extras`.
+
+    `of` names the entity whose id (or ids) it holds. `make` makes the value of all extras instead, for what must not be
+    kept with an idempotency key, such as a token.
+    """
 
     name: str
     annotation: Any
     description: str
     of: str | None = None
+    make: Callable[[Mapping[str, Any], Info], Any] | None = None
 
 
 def mutation(name: str, body: Body, input_cls: type, result: type | None, *, shows: Sequence[Shown] = ()) -> GraphField:
@@ -154,7 +159,11 @@ def _entity_field(name: str) -> GraphField:
 
 def _shown_field(shown: Shown) -> GraphField:
     def resolve(outcome: Done | Refused, info: Info) -> Any:
-        value = None if isinstance(outcome, Refused) else outcome.extras.get(shown.name)
+        if isinstance(outcome, Refused):
+            return None
+        if shown.make is not None:
+            return shown.make(outcome.extras, info)
+        value = outcome.extras.get(shown.name)
         if value is None or shown.of is None:
             return value
         loader = context_of(info).loaders.row(ENTITIES[shown.of])

@@ -1,0 +1,31 @@
+"""Commands of the agent registry."""
+
+from app.registry.commands.identities import scan_identities, set_identity
+from app.registry.commands.instances import (
+    create_instance,
+    issue_instance_token,
+    mode_of,
+    move_instance,
+    revoke_instance_tokens,
+    transition_instance,
+)
+from app.registry.commands.promotion import applicable_suites, transition_version
+from app.registry.commands.templates import create_template, update_template
+from app.registry.commands.versions import create_version, verify_version
+
+__all__ = [
+    "applicable_suites",
+    "create_instance",
+    "create_template",
+    "create_version",
+    "issue_instance_token",
+    "mode_of",
+    "move_instance",
+    "revoke_instance_tokens",
+    "scan_identities",
+    "set_identity",
+    "transition_instance",
+    "transition_version",
+    "update_template",
+    "verify_version",
+]
