@@ -18,7 +18,7 @@ from app.legacy.engine import Engine
 from app.legacy.genomes import hashed
 from app.legacy.journal import Journal
 from app.legacy.keys import row_id
-from app.legacy.mapping import Mapped, Mapping, Row, constant, metadata_of, project_of_work, renamed, table_of
+from app.legacy.mapping import Mapped, Mapping, Row, camel, constant, metadata_of, project_of_work, renamed, table_of
 from app.legacy.placing import Placing
 from app.legacy.policy import POLICY_COLUMNS, stricter
 from app.legacy.world import World
@@ -263,7 +263,7 @@ class Fleet:
             "metadata": {"source": "migration", "legacyTable": "agents", "legacyId": agent.doc.id},
         }
         await self.engine.add("PolicyEnvelope", _ENVELOPES, row)
-        after = {name: value for name, value in settings.items() if value is not None}
+        after = {camel(name): value for name, value in settings.items() if value is not None}
         self.journal.made(ChangeRecordType.POLICY_ATTACHED, "PolicyEnvelope", row, agent.doc, after, version_id=version)
         return UUID(str(row["id"]))
 

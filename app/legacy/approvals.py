@@ -10,9 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from app.legacy.document import Doc, Rejection, member, moment, whole, words
+from app.legacy.document import Doc, Rejection, iso, member, moment, whole, words
 from app.legacy.engine import BATCH, Engine
-from app.legacy.genomes import iso
 from app.legacy.mapping import Mapping, Row, constant, instance, key, person, renamed, table_of
 from app.legacy.tables.execution import unless_blank
 from app.legacy.world import World
@@ -117,11 +116,11 @@ def _votes(doc: Doc, world: World) -> list[dict[str, Any]] | None:
     votes = []
     first = ("firstDecisionByUserId", "firstDecisionAt", "firstDecisionReason")
     if doc.peek("firstDecisionAt") is not None:
-        votes.append(_vote(world, "APPROVE", *(doc.take(name) for name in first)))
+        votes.append(_vote(world, "APPROVED", *(doc.take(name) for name in first)))
     status, at = doc.peek("status"), doc.peek("decidedAt")
     if at is not None and status in ("APPROVED", "DENIED"):
         who = doc.peek("decidedByUserId") or doc.peek("decidedByAgentId") or doc.peek("decidedBy")
-        votes.append(_vote(world, "APPROVE" if status == "APPROVED" else "DENY", who, at, doc.peek("decisionReason")))
+        votes.append(_vote(world, status, who, at, doc.peek("decisionReason")))
     return votes or None
 
 

@@ -156,6 +156,11 @@ def mapping(field: str, value: Any) -> dict[str, Any]:
     return value
 
 
+def iso(at: datetime) -> str:
+    """A time as JSON keeps it here: RFC 3339 text in UTC with milliseconds."""
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
+
+
 def as_column(column: Column[Any], field: str, value: Any) -> Any:
     """The value as this column stores it; None stays None. Raises Rejection where it cannot be."""
     if value is None:

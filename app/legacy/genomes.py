@@ -1,25 +1,21 @@
 """Genomes of the former systems in this system's shape (GEN-1, MIG-8, MIG-9)."""
 
+import contextlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from app.legacy.document import Rejection, items, mapping, moment, words
+from app.legacy.document import Rejection, iso, items, mapping, moment, words
+from app.legacy.shapes import GENOME_PARTS, MODEL_CONFIG, PROVENANCE
 from app.registry.rules import CanonicalError, former_genome_hash, genome_hash
 
 _MODEL_KEYS: Final = frozenset({"primaryModel", "fallbackModel", "temperature", "maxTokens", "inferenceParams"})
 _PROVENANCE_KEYS: Final = frozenset(
     {"buildPipeline", "parentVersionId", "commitRef", "signingKeyRef", "builtAt", "builtBy"}
 )
-_OPTIONAL_PARTS: Final = ("memoryConfig", "behaviorProfile", "spawnConstraints")
 LEGACY_MODEL: Final = "legacy-model"
 LEGACY_SOUL: Final = "legacy-soul"
 LEGACY_SCHEMA: Final = "legacy"
-
-
-def iso(at: datetime) -> str:
-    """A time as a genome writes it: UTC with milliseconds."""
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
 
 
 def hashed(genome: Mapping[str, Any]) -> str:
@@ -43,7 +39,8 @@ def of_version(given: Any, created: datetime) -> dict[str, Any]:
 
     Both kept the model as `modelConfig.model` or `.modelId` with its provider beside it; what this system's
     `modelConfig` does not name goes under `inferenceParams`. Mission Control kept a hash in place of the tools, so its
-    manifest is empty (decision 39).
+    manifest is empty (decision 39). An optional part that has not the keys it should have is left out; the metadata
+    keeps the genome as it was.
     """
     former = mapping("genome", given)
     return {
@@ -51,7 +48,7 @@ def of_version(given: Any, created: datetime) -> dict[str, Any]:
         "promptBundleHash": words("genome.promptBundleHash", former.get("promptBundleHash") or LEGACY_SOUL),
         "toolManifest": _manifest(former.get("toolManifest") or former.get("tools") or []),
         "provenance": _provenance(mapping("genome.provenance", former.get("provenance") or {}), created),
-        **{name: former[name] for name in _OPTIONAL_PARTS if former.get(name) is not None},
+        **_optional_parts(former),
     }
 
 
@@ -81,7 +78,16 @@ def _model_config(former: dict[str, Any]) -> dict[str, Any]:
         config["inferenceParams"] = {**(given if isinstance(given, dict) else {}), **rest}
     elif given is not None:
         config["inferenceParams"] = given
-    return config
+    return MODEL_CONFIG.fit("genome.modelConfig", config)
+
+
+def _optional_parts(former: dict[str, Any]) -> dict[str, Any]:
+    parts = {}
+    for name, shape in GENOME_PARTS.items():
+        if former.get(name) is not None:
+            with contextlib.suppress(Rejection):
+                parts[name] = shape.fit(f"genome.{name}", former[name])
+    return parts
 
 
 def _manifest(tools: Any) -> list[dict[str, Any]]:
@@ -94,7 +100,10 @@ def _manifest(tools: Any) -> list[dict[str, Any]]:
                 **entry,
                 "toolId": name,
                 "schemaVersion": str(entry.get("schemaVersion") or LEGACY_SCHEMA),
-                "requiredPermissions": items("genome.toolManifest", entry.get("requiredPermissions") or []),
+                "requiredPermissions": [
+                    words("genome.toolManifest", one)
+                    for one in items("genome.toolManifest", entry.get("requiredPermissions") or [])
+                ],
             }
         )
     return manifest
@@ -107,4 +116,5 @@ def _provenance(former: dict[str, Any], created: datetime) -> dict[str, Any]:
     known = {name: former[name] for name in sorted(_PROVENANCE_KEYS & former.keys()) if former[name] is not None}
     if "buildPipeline" not in known and former.get("source"):
         known["buildPipeline"] = str(former["source"])
-    return {**known, "builtAt": built, "builtBy": str(former.get("builtBy") or former.get("createdBy") or "unknown")}
+    built_by = str(former.get("builtBy") or former.get("createdBy") or "unknown")
+    return PROVENANCE.fit("genome.provenance", {**known, "builtAt": built, "builtBy": built_by})

@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from app.legacy.document import Doc, Rejection, as_column, items, mapping, optional_moment
 from app.legacy.keys import ENTITY_OF_TABLE, row_id
+from app.legacy.shapes import SHAPES
 from app.legacy.world import World
 from db.base import Model
 
@@ -226,8 +227,9 @@ class Mapping:
     def map(self, doc: Doc, world: World) -> Mapped:
         """The row of a document. Raises Rejection."""
         row: Row = {"id": row_id(world.tenant_id, self.table, doc.id, doc.created), "tenant_id": world.tenant_id}
+        unfit: dict[str, Any] = {}
         for column, rule in self.columns:
-            value = rule(doc, world)
+            value = self._shaped(column, rule(doc, world), doc, world, unfit)
             if value is None:
                 value = _default(column)
             if value is None and not column.nullable:
@@ -239,7 +241,25 @@ class Mapping:
             row[one.column] = None
         listed = tuple(self._listed(row["id"], doc, world))
         self._stamp(row, doc, world)
+        if unfit and "metadata" in row:
+            row["metadata"]["legacy"] = row["metadata"].get("legacy", {}) | unfit
         return Mapped(doc, row, listed, later)
+
+    def _shaped(self, column: Column[Any], value: Any, doc: Doc, world: World, unfit: dict[str, Any]) -> Any:
+        """The value in the shape that the graph shows. One that does not fit is kept aside where the column may be
+        empty, and reported; else it is a rejection."""
+        shape = SHAPES.get((self.target.name, column.name))
+        if shape is None or value is None:
+            return value
+        name = camel(column.name)
+        try:
+            return shape.fit(name, value)
+        except Rejection as rejection:
+            if not column.nullable:
+                raise
+            unfit[name] = value
+            world.report.reject(doc.table, doc.id, rejection.field, rejection.value, rejection.reason, row_kept=True)
+            return None
 
     def _stamp(self, row: Row, doc: Doc, world: World) -> None:
         """The columns that every table has: times (MIG-0d) and metadata (MIG-0a)."""

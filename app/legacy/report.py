@@ -129,6 +129,11 @@ class Report:
         return sum(table.written for table in self.tables.values())
 
     @property
+    def changed(self) -> bool:
+        """Whether the import added anything at all."""
+        return bool(self.created.total() or any(table.written or table.merged for table in self.tables.values()))
+
+    @property
     def passed(self) -> bool:
         """Whether every check holds."""
         return all(check.passed for check in self.checks)
@@ -182,7 +187,7 @@ class Report:
     def _verdict(self) -> Text:
         if not self.committed:
             return Text("Nothing was written: a check failed, and the database is as it was.", "bold red")
-        if self.written == 0:
+        if not self.changed:
             return Text(f"Nothing new: the database is as it was. {self.seconds:.1f} s", "bold green")
         return Text(f"{self.written:,} documents written in {self.seconds:.1f} s.", "bold green")
 
