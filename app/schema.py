@@ -10,6 +10,7 @@ from strawberry.types.field import StrawberryField
 
 from app.audit import queries as audit
 from app.communication import queries as communication
+from app.evaluation import mutations as evaluation_mutations
 from app.evaluation import queries as evaluation
 from app.execution import queries as execution
 from app.governance import queries as governance
@@ -47,6 +48,7 @@ DOMAINS = (
 MUTATIONS = (
     identity_mutations,
     registry_mutations,
+    evaluation_mutations,
 )
 
 
