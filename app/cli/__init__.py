@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.lineage.rules import DEFAULT_DEPTH, MAX_DEPTH
+
 if TYPE_CHECKING:
     from app.settings import Settings
 
@@ -27,6 +29,14 @@ class Size(enum.StrEnum):
 
     SMALL = "small"
     LARGE = "large"
+
+
+class Direction(enum.StrEnum):
+    """Which way `lineage` goes from its row."""
+
+    UPSTREAM = "upstream"
+    DOWNSTREAM = "downstream"
+    BOTH = "both"
 
 
 Tenant = Annotated[str, typer.Option("--tenant", metavar="SLUG", help="The tenant's short name.")]
@@ -120,14 +130,27 @@ def schema() -> None:
 
 @app.command()
 def lineage(
-    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The id of a run, or of any other row.")],
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN_ID", help="The id of a run, or of any other row: global, or a bare UUID.")
+    ],
+    tenant: Annotated[
+        str | None,
+        typer.Option("--tenant", metavar="SLUG", help="The tenant's short name. Default: the one that has the row."),
+    ] = None,
+    direction: Annotated[
+        Direction, typer.Option(help="What the row came from, what came from it, or both.")
+    ] = Direction.BOTH,
+    depth: Annotated[
+        int, typer.Option(min=1, max=MAX_DEPTH, help="How many steps to go from the row.")
+    ] = DEFAULT_DEPTH,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the nodes and edges as the API gives them.")] = False,
 ) -> None:
     """Show what a run goes back to: instance, version, template, deployment, approvals."""
     from app.cli.lineage import show
     from app.database import postgres
 
     with postgres(_settings()) as settings:
-        show(settings, run_id)
+        show(settings, run_id, tenant=tenant, direction=direction.value, depth=depth, as_json=as_json)
 
 
 @app.command()

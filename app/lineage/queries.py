@@ -15,24 +15,13 @@ from app.lineage.types import LineageDirection, LineageGraph, graph_of
 from app.lineage.walk import draw
 
 
-@computed(
-    "What a row came from and what came from it, as a graph for pictures: from a run to the version, template,"
-    " deployment and approvals behind it. Parent versions are followed to the first one, however deep the picture is."
-    " Null where the caller's tenant has no such row."
-)
-async def lineage(
-    info: strawberry.Info,
-    id: Annotated[
-        strawberry.ID,
-        strawberry.argument(description="Global id of a run, task, version, deployment, approval or other such row."),
-    ],
-    direction: Annotated[
-        LineageDirection, strawberry.argument(description="Which way to go from the row.")
-    ] = LineageDirection.BOTH,
-    depth: Annotated[int, strawberry.argument(description=f"How many steps to go, 1 to {MAX_DEPTH}.")] = DEFAULT_DEPTH,
+async def lineage_of(
+    context: OperationContext, id: str, direction: LineageDirection, depth: int
 ) -> LineageGraph | None:
-    """BAD_USER_INPUT for an id or a depth that cannot be, FORBIDDEN for a row of a type that may not be read."""
-    context = cast("OperationContext", info.context)
+    """The picture around a row; None where the caller's tenant has no such row.
+
+    Raises BadUserInput for an id or a depth that cannot be, Forbidden for a row of a type that may not be read.
+    """
     entity, row_id = entity_of(context.actor, id, "id")
     if entity.name not in KINDS:
         raise BadUserInput(
@@ -51,6 +40,26 @@ async def lineage(
         depth=depth,
     )
     return graph_of(picture)
+
+
+@computed(
+    "What a row came from and what came from it, as a graph for pictures: from a run to the version, template,"
+    " deployment and approvals behind it. Parent versions are followed to the first one, however deep the picture is."
+    " Null where the caller's tenant has no such row."
+)
+async def lineage(
+    info: strawberry.Info,
+    id: Annotated[
+        strawberry.ID,
+        strawberry.argument(description="Global id of a run, task, version, deployment, approval or other such row."),
+    ],
+    direction: Annotated[
+        LineageDirection, strawberry.argument(description="Which way to go from the row.")
+    ] = LineageDirection.BOTH,
+    depth: Annotated[int, strawberry.argument(description=f"How many steps to go, 1 to {MAX_DEPTH}.")] = DEFAULT_DEPTH,
+) -> LineageGraph | None:
+    """BAD_USER_INPUT for an id or a depth that cannot be, FORBIDDEN for a row of a type that may not be read."""
+    return await lineage_of(cast("OperationContext", info.context), id, direction, depth)
 
 
 FIELDS = (lineage,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import strawberry
 
@@ -90,6 +91,14 @@ def graph_of(picture: Picture) -> LineageGraph:
     ]
     root = nodes[picture.root.type_name, picture.root.id]
     return LineageGraph(root=root, nodes=list(nodes.values()), edges=edges, is_truncated=picture.is_truncated)
+
+
+def plain(graph: LineageGraph) -> dict[str, Any]:
+    """The graph as the API writes it, without the rows themselves."""
+    names = ("id", "type", "label", "state", "level")
+    nodes = [{name: getattr(node, name) for name in names} for node in graph.nodes]
+    edges = [{"from": edge.source, "to": edge.target, "relation": edge.relation} for edge in graph.edges]
+    return {"root": nodes[0], "nodes": nodes, "edges": edges, "isTruncated": graph.is_truncated}
 
 
 def _id(key: Key) -> strawberry.ID:
