@@ -65,14 +65,18 @@ def load_or_create_key(directory: Path) -> ECKey:
 
 
 def _create(path: Path) -> None:
-    """Write a new key beside the path, then give it the name in one step, unless somebody else was faster."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = ECKey.generate_key(_CURVE, private=True, auto_kid=True)
+    write_once(path, json.dumps(key.as_dict(private=True)))
+
+
+def write_once(path: Path, secret: str) -> None:
+    """Write a secret beside the path, then give it the name in one step, unless somebody else was faster."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # mkstemp's file is 0600 from its first moment, whatever the umask.
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE_NAME}-")
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(descriptor, "w") as file:
-            json.dump(key.as_dict(private=True), file)
+            file.write(secret)
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):

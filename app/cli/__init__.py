@@ -67,11 +67,9 @@ def seed(
     ] = Size.SMALL,
 ) -> None:
     """Fill the database with the demo fleet: the tenants northwind and globex."""
-    from app.cli.preparing import migrate_database, seed_demo
-    from app.database import postgres
+    from app.cli.preparing import ready_database, seed_demo
 
-    with postgres(_settings()) as settings:
-        migrate_database(settings, quiet=True)
+    with ready_database(_settings()) as settings:
         seed_demo(settings, size.value)
 
 
@@ -111,13 +109,15 @@ def import_legacy(
             help="The time that ages are counted from. Default: the newest time in the snapshot.",
         ),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
 ) -> None:
     """Bring a Mission Control snapshot into the unified schema; may be run again."""
     from app.cli.importing import run
-    from app.database import postgres
+    from app.cli.preparing import ready_database
 
-    with postgres(_settings()) as settings:
-        run(settings, file, tenant, as_of)
+    with ready_database(_settings()) as settings:
+        committed = run(settings, file, tenant, as_of, as_json=as_json)
+    raise typer.Exit(0 if committed else 1)
 
 
 @app.command()

@@ -10,8 +10,10 @@ class CommandError(Exception):
 def is_for_people(error: Exception) -> bool:
     """Whether the message is written for whoever runs the command, so that a traceback would only be in the way."""
     from app.auth.keys import KeyUnusable
+    from app.legacy.snapshot import CannotImportError
     from app.settings import SettingsError
     from db.account import EmbeddedPostgresError
     from db.connections import DatabaseSetupError
 
-    return isinstance(error, CommandError | SettingsError | KeyUnusable | EmbeddedPostgresError | DatabaseSetupError)
+    ours = (CommandError, SettingsError, KeyUnusable, EmbeddedPostgresError, DatabaseSetupError, CannotImportError)
+    return isinstance(error, ours)

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from app.database import find_connections, owner_url
-from app.settings import Settings
+from app.cli.failing import CommandError
+from app.database import find_connections, owner_url, postgres
+from app.settings import PREFIX, Settings
 from db.connections import Connection, open_connection, prepare_roles
 
 console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def ready_database(settings: Settings) -> Iterator[Settings]:
+    """The settings with every address filled in, of a database that is at the newest version while the block lasts.
+
+    In production with a database of one's own that version is not made here: several gateways start at once, and
+    their role owns nothing. There `fleetgraph migrate` is a step of its own; without it this raises CommandError.
+    """
+    embedded = settings.database_url is None
+    with ExitStack() as held:
+        with console.status("Starting Postgres") if embedded else nullcontext():
+            settings = held.enter_context(postgres(settings))
+        if embedded or not settings.production:
+            migrate_database(settings, quiet=True)
+        else:
+            current, newest = versions(settings)
+            if current != newest:
+                raise CommandError(
+                    f"The database is at version {current or 'none'}, this gateway needs {newest}. Run `fleetgraph "
+                    f"migrate` with {PREFIX}OWNER_DATABASE_URL; in production that is a step of its own."
+                )
+        yield settings
 
 
 def migrate_database(settings: Settings, *, quiet: bool = False) -> None:
@@ -79,8 +105,16 @@ def progress() -> Progress:
 
 
 def seed_demo(settings: Settings, size: str) -> None:
-    """Fills the database with the demo fleet of this size, with a bar of rows written."""
-    from db.demo import seed
+    """Fills the database with the demo fleet of this size, with a bar of rows written; says so where it is there.
+
+    Raises CommandError where a tenant that is no demo has one of its names.
+    """
+    from app.auth.permissions import PERMISSIONS, SYSTEM_ROLES
+    from db.demo import DemoRefused, Size, Vocabulary, seed
+
+    vocabulary = Vocabulary(
+        permissions=list(PERMISSIONS.values()), roles=[role for role in SYSTEM_ROLES.values() if role.assignable]
+    )
 
     with progress() as bar:
         task = bar.add_task("Seeding the demo fleet", total=None)
@@ -88,4 +122,14 @@ def seed_demo(settings: Settings, size: str) -> None:
         def tell(table: str, done: int, total: int) -> None:
             bar.update(task, description=f"Seeding {table}", completed=done, total=total)
 
-        asyncio.run(seed(owner_url(settings), size, tell))
+        async def write() -> int:
+            return await seed(await find_connections(settings), Size(size), vocabulary, tell)
+
+        try:
+            written = asyncio.run(write())
+        except DemoRefused as error:
+            raise CommandError(str(error)) from None
+    if written:
+        console.print(f"The demo fleet is there: {written:,} rows in the tenants northwind and globex.")
+    else:
+        console.print("The demo fleet was there already; nothing was changed.")

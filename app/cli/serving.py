@@ -14,10 +14,9 @@ from rich.console import Console
 
 from app import log
 from app.cli.failing import CommandError
-from app.cli.preparing import console, has_tenants, migrate_database, seed_demo, versions
+from app.cli.preparing import console, has_tenants, ready_database, seed_demo
 from app.cli.tokens import issue
 from app.cli.workers import run_workers
-from app.database import postgres
 from app.http.server import DrainingServer, server_config
 from app.main import Application
 from app.settings import PREFIX, Settings, load_settings
@@ -31,32 +30,12 @@ def run(settings: Settings) -> None:
     Raises CommandError, SettingsError, EmbeddedPostgresError or DatabaseSetupError where it cannot begin.
     """
     embedded = settings.database_url is None
-    with _stopping(), listen(settings) as listener, contextlib.ExitStack() as held:
-        with console.status("Starting Postgres") if embedded else contextlib.nullcontext():
-            settings = held.enter_context(postgres(settings))
-        prepare(settings, embedded=embedded)
+    with _stopping(), listen(settings) as listener, ready_database(settings) as settings:
+        if embedded and not settings.production and not has_tenants(settings):
+            seed_demo(settings, "small")
         lines = _lines(settings, _address(settings.host, listener))
         _serve(settings, listener, lambda: _say(lines))
     console.print("Stopped.")
-
-
-def prepare(settings: Settings, *, embedded: bool) -> None:
-    """Migrates; in development with the embedded database also seeds the demo fleet, once.
-
-    In production several gateways start at once and their role owns nothing, so there `fleetgraph migrate` is a step
-    of its own, and a database that lacks it is refused with that advice.
-    """
-    if settings.production and not embedded:
-        current, newest = versions(settings)
-        if current != newest:
-            raise CommandError(
-                f"The database is at version {current or 'none'}, this gateway needs {newest}. Run `fleetgraph "
-                f"migrate` with {PREFIX}OWNER_DATABASE_URL; in production the gateway does not do it by itself."
-            )
-        return
-    migrate_database(settings, quiet=True)
-    if embedded and not settings.production and not has_tenants(settings):
-        seed_demo(settings, "small")
 
 
 @contextlib.contextmanager

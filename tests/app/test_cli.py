@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import socket
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import structlog
 from rich.console import Console
 
 from app import cli
@@ -17,6 +20,7 @@ from app.cli import preparing
 from app.cli.doctor import Verdict, findings
 from app.schema import print_schema
 from db.embedded import EmbeddedPostgres
+from tests.app.legacy.zips import row, write_snapshot
 
 
 class Said(NamedTuple):
@@ -40,7 +44,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def fleetgraph(data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+def _logging_as_before() -> Iterator[None]:
+    """A command sets logging up for its process, which here is that of all tests."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def fleetgraph(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], _logging_as_before: None
+) -> Command:
     """Runs the command as its entry point does, in this process."""
     for name in list(os.environ):
         if name.startswith("FLEETGRAPH_"):
@@ -155,6 +172,32 @@ def test_production_does_not_migrate_by_itself(
         said = fleetgraph("serve")
     assert said.code == 1
     assert "Run `fleetgraph migrate`" in said.err
+
+
+def test_an_import_ends_with_its_report_and_a_second_one_changes_nothing(fleetgraph: Command, tmp_path: Path) -> None:
+    """MIG-0c, MIG-11: per table what was read and written, and the checks; as JSON for machines."""
+    fleetgraph("migrate")
+    snapshot = tmp_path / "snapshot.zip"
+    write_snapshot(snapshot, {"projects": [row("p1", name="Core", slug="core")]})
+    said = fleetgraph("import-legacy", str(snapshot), "--tenant", "brought-over", "--as-of", "2026-01-01")
+    assert said.code == 0, said.err
+    assert "projects" in said.out
+    assert "✓" in said.out
+    again = fleetgraph("import-legacy", str(snapshot), "--tenant", "brought-over", "--json")
+    assert again.code == 0
+    report = json.loads(again.out)
+    assert report["committed"] is True
+    assert report["written"] == 0
+    assert report["tables"]["projects"]["read"] == 1
+
+
+def test_a_file_that_is_no_snapshot_is_refused(fleetgraph: Command, tmp_path: Path) -> None:
+    fleetgraph("migrate")
+    (tmp_path / "letter.txt").write_text("dear")
+    said = fleetgraph("import-legacy", str(tmp_path / "letter.txt"), "--tenant", "brought-over")
+    assert said.code == 1
+    assert "is no ZIP file" in said.err
+    assert "Traceback" not in said.err
 
 
 class TestDoctor:
