@@ -32,7 +32,7 @@ def test_a_snapshot_is_read_table_by_table(tmp_path: Path) -> None:
 
 def test_what_is_not_a_table_is_counted_and_not_read(tmp_path: Path) -> None:
     """CVX-1, CVX-6: components, stored files and other system tables are named, never mixed with the tables."""
-    extra = {
+    extra: dict[str, str | bytes] = {
         "_components/billing/plans/documents.jsonl": "not read\n",
         "_components/billing/_components/tax/rates/documents.jsonl": "not read\n",
         "_storage/documents.jsonl": "{}\n",
