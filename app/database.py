@@ -58,4 +58,10 @@ def open_database(settings: Settings, found: Connections) -> Database:
     """The only door to Postgres, as the settings ask for it; says in the log what is amiss with its roles."""
     for advice in found.warnings:
         log.warning("database_role", advice=advice)
-    return Database(found, pool_size=settings.pool_size, statement_timeout_ms=settings.statement_timeout_ms)
+    return Database(
+        found,
+        pool_size=settings.pool_size,
+        pool_timeout_seconds=settings.pool_timeout_seconds,
+        platform_pool_size=settings.platform_pool_size,
+        statement_timeout_ms=settings.statement_timeout_ms,
+    )

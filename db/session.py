@@ -3,14 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
-import orjson
-from sqlalchemy import ColumnElement, Executable, Row, Table, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy import ColumnElement, Executable, Row, Table
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from db.connections import Connection, Connections
+from db.connections import Connections
+from db.pool import PoolExhausted, begin, fetch_row, open_pool, take
+
+__all__ = ["Caller", "Database", "PoolExhausted", "Reading", "within_tenant"]
+
+_PLATFORM_WAIT_SECONDS: Final = 60
+"""Its few connections are busy with long work, and nobody's request waits for them."""
 
 
 class Caller(Protocol):
@@ -53,43 +59,49 @@ class Reading:
         self._caller = caller
         self._lock = asyncio.Lock()
         self._connection: AsyncConnection | None = None
+        self._failure: DBAPIError | None = None
+        self._closed = False
         self.statements = 0
         """Data statements so far (decision 35)."""
 
     async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
-        """Run one statement and fetch all of its rows."""
-        async with self._lock:
-            if self._connection is None:
-                self._connection = await self._open()
-            self.statements += 1
-            result = await self._connection.execute(statement)
-            return result.all()
+        """Run one statement and fetch all of its rows.
 
-    async def _open(self) -> AsyncConnection:
-        connection = await self._engine.connect()
-        try:
-            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            await _set_tenant(connection, self._caller.tenant_id)
-        except BaseException:
-            await connection.close()
-            raise
-        return connection
+        Raises PoolExhausted, SQLAlchemy's DBAPIError, and RuntimeError after the end of the operation. A statement that
+        fails takes the snapshot with it; what is asked after that fails because of it (`__cause__`).
+        """
+        async with self._lock:
+            if self._closed:
+                raise RuntimeError("The operation is over; its view of the database is closed.")
+            if self._connection is None:
+                self._connection = await begin(self._engine, self._caller.tenant_id, read_only=True)
+            self.statements += 1
+            try:
+                result = await self._connection.execute(statement)
+            except (DBAPIError, PendingRollbackError) as error:
+                if self._failure is not None:
+                    raise error from self._failure
+                if isinstance(error, DBAPIError):
+                    self._failure = error
+                raise
+            return result.all()
 
     async def restart(self) -> None:
         """Begin a new snapshot with the next statement, on the primary: a replica may lag behind a write."""
-        await self.close()
-        self._engine = self.database.engine
+        async with self._lock:
+            self._engine, self._failure = self.database.engine, None
+            await self._give_back()
 
     async def close(self) -> None:
-        """Give the connection back."""
+        """Give the connection back, once the statement that runs is done."""
         async with self._lock:
-            if self._connection is not None:
-                connection, self._connection = self._connection, None
-                await connection.close()
+            self._closed = True
+            await self._give_back()
 
-
-async def _set_tenant(connection: AsyncConnection | AsyncSession, tenant_id: UUID) -> None:
-    await connection.execute(text("SELECT set_config('app.tenant_id', :tenant, true)"), {"tenant": str(tenant_id)})
+    async def _give_back(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.close()
 
 
 class Database:
@@ -100,15 +112,21 @@ class Database:
         connections: Connections,
         *,
         pool_size: int = 10,
+        pool_timeout_seconds: float = 10,
+        platform_pool_size: int = 2,
         statement_timeout_ms: int = 30_000,
     ) -> None:
-        """`statement_timeout_ms` bounds each statement of a request; what the platform does takes its time."""
+        """`pool_timeout_seconds` is how long a request waits for a connection, `statement_timeout_ms` how long one of
+        its statements may take; what the platform does takes as long as it takes."""
         limits = {"statement_timeout": str(statement_timeout_ms)}
         self.connections = connections
-        self.engine = _engine(connections.gateway, pool_size, limits)
-        is_same = connections.read == connections.gateway
-        self.read_engine = self.engine if is_same else _engine(connections.read, pool_size, limits)
-        self._platform: AsyncEngine | None = None
+        self.engine = open_pool(connections.gateway, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
+        self.read_engine = self.engine
+        if connections.read != connections.gateway:
+            self.read_engine = open_pool(
+                connections.read, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits
+            )
+        self._platform = open_pool(connections.platform, size=platform_pool_size, wait_seconds=_PLATFORM_WAIT_SECONDS)
 
     @asynccontextmanager
     async def read(self, caller: Caller) -> AsyncIterator[Reading]:
@@ -121,44 +139,37 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, caller: Caller) -> AsyncIterator[AsyncSession]:
-        """One transaction for the caller: committed at the end, rolled back by an exception."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
-            await _set_tenant(session, caller.tenant_id)
-            yield session
+        """One transaction for the caller: committed at the end, rolled back by an exception. Raises PoolExhausted."""
+        connection = await begin(self.engine, caller.tenant_id)
+        try:
+            session = AsyncSession(connection, expire_on_commit=False, join_transaction_mode="control_fully")
+            async with session, session.begin():
+                yield session
+        finally:
+            await connection.close()
 
     @asynccontextmanager
     async def platform(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction that passes row-level security: for bootstrap, retention, jobs and imports (decision 24)."""
-        if self._platform is None:
-            self._platform = _engine(self.connections.platform, 2, {})
-        async with self._platform.begin() as connection:
-            yield connection
+        """One transaction that passes row-level security: for bootstrap, retention, jobs and imports (decision 24).
+
+        Raises PoolExhausted.
+        """
+        connection = await take(self._platform)
+        try:
+            async with connection.begin():
+                yield connection
+        finally:
+            await connection.close()
 
     async def fetch_one(self, sql: str, *arguments: Any) -> Mapping[str, Any] | None:
         """One row of a statement that sets no tenant: the functions that resolve a caller, and health checks.
 
-        `sql` has $1, $2 … for the arguments.
+        `sql` has $1, $2 … for the arguments, and only reads: where the connection turns out dead it is sent again, on
+        another one. Raises PoolExhausted and asyncpg's errors.
         """
-        async with self.engine.connect() as connection:
-            raw = await connection.get_raw_connection()
-            driver: Any = raw.driver_connection
-            found: Mapping[str, Any] | None = await driver.fetchrow(sql, *arguments)
-            return found
+        return await fetch_row(self.engine, sql, arguments)
 
     async def close(self) -> None:
         """Close every pool."""
-        engines = {self.engine, self.read_engine} | ({self._platform} if self._platform else set())
-        for engine in engines:
+        for engine in {self.engine, self.read_engine, self._platform}:
             await engine.dispose()
-
-
-def _engine(connection: Connection, pool_size: int, settings: dict[str, str]) -> AsyncEngine:
-    return create_async_engine(
-        connection.sqlalchemy_url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=10,
-        json_serializer=lambda value: orjson.dumps(value).decode(),
-        json_deserializer=orjson.loads,
-        connect_args={"server_settings": {"application_name": "fleetgraph", **connection.server_settings, **settings}},
-    )

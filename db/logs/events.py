@@ -11,13 +11,13 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.base import JsonObject
 from db.enums import OpEventType
 from db.ids import created_at, id_from, milliseconds, new_id
+from db.json_text import dump_json
 from db.logs.checks import check_timestamp, no_counters
 
 CHUNK: Final = 5_000
@@ -168,5 +168,5 @@ def _arrays(chunk: Sequence[tuple[UUID, EventDraft]]) -> dict[str, list[Any]]:
     arrays["type"] = [one.value for one in arrays["type"]]
     # To the millisecond, as the id has it; Postgres would round up.
     arrays["timestamp"] = [created_at(row_id) for row_id in arrays["id"]]
-    arrays["payload"] = [None if one is None else orjson.dumps(one).decode() for one in arrays["payload"]]
+    arrays["payload"] = [None if one is None else dump_json(one) for one in arrays["payload"]]
     return arrays

@@ -1,0 +1,133 @@
+"""Pools of connections that survive what happens to a database: restarts, failovers, sessions that are ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import orjson
+from sqlalchemy import event, text
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import TimeoutError as NoConnectionInTime
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from db.connections import Connection
+from db.json_text import dump_json
+
+_CONNECT_SECONDS: Final = 10
+_ENDED: Final = frozenset({"57P01", "57P02", "57P05"})
+"""SQLSTATEs of a session that the server ends: administrator, crash of another session, idle for too long."""
+
+
+class PoolExhausted(TimeoutError):
+    """Every connection was in use for as long as a request may wait for one."""
+
+
+def open_pool(
+    connection: Connection, *, size: int, wait_seconds: float, settings: dict[str, str] | None = None
+) -> AsyncEngine:
+    """A pool of at most `size` connections; `settings` are Postgres settings of each of them.
+
+    A connection that the server has closed is noticed when it is taken from the pool, without asking the server
+    (asyncpg sees the end of the stream): pinging would cost three round trips each time. What cannot be noticed so, a
+    network that fell silent, is mended by `begin`.
+    """
+    own = {"application_name": "fleetgraph", **connection.server_settings, **(settings or {})}
+    engine = create_async_engine(
+        connection.sqlalchemy_url,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=wait_seconds,
+        json_serializer=dump_json,
+        json_deserializer=orjson.loads,
+        connect_args={"timeout": _CONNECT_SECONDS, "server_settings": own},
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "handle_error", _notice_end)
+    return engine
+
+
+def _refuse_closed(connection: Any, _record: Any, _proxy: Any) -> None:
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError("the server closed the connection")  # the pool opens another one instead
+
+
+def _notice_end(context: ExceptionContext) -> None:
+    if _is_told(context.original_exception):
+        context.is_disconnect = True
+
+
+def _is_told(error: BaseException) -> bool:
+    # The server says good-bye before it hangs up; the connection does not count as closed until it has.
+    return getattr(error, "sqlstate", None) in _ENDED
+
+
+async def take(engine: AsyncEngine) -> AsyncConnection:
+    """A connection from the pool, for the caller to close. Raises PoolExhausted."""
+    try:
+        return await engine.connect()
+    except NoConnectionInTime as error:
+        pool: Any = engine.pool
+        raise PoolExhausted(
+            f"All {pool.size()} connections of the pool were in use for {pool.timeout():g} s. Make it larger "
+            "(FLEETGRAPH_POOL_SIZE, or FLEETGRAPH_PLATFORM_POOL_SIZE for the platform's own work), or find out what "
+            "keeps them busy."
+        ) from error
+
+
+async def fetch_row(
+    engine: AsyncEngine, sql: str, arguments: Sequence[Any], *, again: bool = True
+) -> Mapping[str, Any] | None:
+    """The first row of a statement that only reads and needs no transaction; `sql` has $1, $2 … for the arguments.
+
+    Where the connection turns out dead it is sent `again`, on another one. Raises PoolExhausted and asyncpg's errors.
+    """
+    connection = await take(engine)
+    try:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        try:
+            found: Mapping[str, Any] | None = await driver.fetchrow(sql, *arguments)
+            return found
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            if not (driver.is_closed() or _is_told(error)):
+                raise
+            await connection.invalidate(error)
+            if not again:
+                raise
+    finally:
+        await connection.close()
+    return await fetch_row(engine, sql, arguments, again=False)
+
+
+async def begin(engine: AsyncEngine, tenant_id: UUID, *, read_only: bool = False) -> AsyncConnection:
+    """A connection with a transaction of the tenant, for the caller to close; `read_only` is one snapshot for all of
+    its statements.
+
+    Where the connection turns out dead another one is taken, once: nothing has been done on it yet. Raises
+    PoolExhausted.
+    """
+    try:
+        return await _begin(engine, tenant_id, read_only)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        # SQLAlchemy has marked all connections that are as old; the next one is new.
+        return await _begin(engine, tenant_id, read_only)
+
+
+async def _begin(engine: AsyncEngine, tenant_id: UUID, read_only: bool) -> AsyncConnection:
+    connection = await take(engine)
+    try:
+        if read_only:
+            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        await connection.execute(
+            text("SELECT set_config('app.tenant_id', :tenant, true)"),  # gone with the transaction
+            {"tenant": str(tenant_id)},
+        )
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
