@@ -27,7 +27,7 @@ from db.base import JsonObject, Model
 from db.enums import ActorType, AlertSeverity, AuditSeverity, ChangeRecordType, OpEventType
 from db.ids import new_id
 from db.logs import ChangeDraft, EventDraft, append_change_records, append_op_events
-from db.models import Alert, AuditLog, NotificationEvent
+from db.models import Alert, AuditLog, NotificationEvent, Tenant
 from db.session import Database
 
 M = TypeVar("M", bound=Model)
@@ -92,6 +92,14 @@ class UnitOfWork:
             .execution_options(populate_existing=True)
         )
         return list(await self.session.scalars(statement))
+
+    async def tenant(self, *, lock: bool = False) -> Tenant:
+        """The tenant's own row. Raises LookupError where it is gone."""
+        statement = select(Tenant).where(Tenant.id == self.tenant_id)
+        found = (await self.session.scalars(statement.with_for_update() if lock else statement)).first()
+        if found is None:
+            raise LookupError(f"tenant {self.tenant_id} does not exist")
+        return found
 
     async def get(self, model: type[M], row_id: UUID | None) -> M | None:
         """The row without a lock; None where the tenant has none."""

@@ -9,7 +9,7 @@ from sqlalchemy import case, or_, select
 
 from app.unit_of_work import UnitOfWork
 from db.enums import ApprovalDecision
-from db.models import AgentVersion, ApprovalRecord, PolicyEnvelope, Tenant
+from db.models import AgentVersion, ApprovalRecord, PolicyEnvelope
 
 DEFAULT_TIER: Final = 1
 """Decision 17: the tier where no envelope says one."""
@@ -42,8 +42,7 @@ async def effective_tier(uow: UnitOfWork, version: AgentVersion, project_id: UUI
         .order_by(level, PolicyEnvelope.priority.desc(), PolicyEnvelope.id.desc())
         .limit(1)
     )
-    tenant = await uow.get(Tenant, uow.tenant_id)
-    floor = ((tenant.settings if tenant else None) or {}).get("safetyFloor") or {}
+    floor = ((await uow.tenant()).settings or {}).get("safetyFloor") or {}
     highest = floor.get("maxTier")
     found = DEFAULT_TIER if tier is None else tier
     return found if not isinstance(highest, int) else min(found, highest)

@@ -12,7 +12,7 @@ from app.commands import Refusal, Refused, command
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import ChangeRecordType
-from db.models import Environment, Project, Tenant
+from db.models import Environment, Project
 
 SLUG: Final = re.compile(r"[a-z0-9-]+")
 
@@ -62,12 +62,12 @@ async def create_environment(
     uow.permit()
     if refused := bad_slug(slug):
         return refused
-    tenant = await uow.lock(Tenant, uow.tenant_id)
+    tenant = await uow.tenant(lock=True)
     mine = Environment.tenant_id == uow.tenant_id
     if await uow.session.scalar(select(Environment.id).where(mine, Environment.slug == slug)):
         return Refused(Refusal.DUPLICATE_RESOURCE, f"An environment with the slug '{slug}' exists.", "slug")
     count = await uow.session.scalar(select(func.count()).select_from(Environment).where(mine)) or 0
-    if tenant is not None and tenant.max_environments is not None and count >= tenant.max_environments:
+    if tenant.max_environments is not None and count >= tenant.max_environments:
         message = f"The tenant may have {tenant.max_environments} environments and has them all."
         return Refused(Refusal.DEPENDENCY_NOT_MET, message)
     environment = uow.add(Environment(name=name, slug=slug, is_production=is_production, config=config))
