@@ -276,7 +276,7 @@ class Engine:
             linked = dict(pairs)
             for sampled, row in self.sample:
                 if sampled is target:
-                    row[column] = linked.get(row["id"], row[column])
+                    row[column] = linked.get(row["id"], row.get(column))
 
     async def _set(self, target: Table, column: str, pairs: Sequence[tuple[UUID, UUID]]) -> None:
         await self.connection.execute(
