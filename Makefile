@@ -71,4 +71,4 @@ docs: install
 	@mv schema.graphql.new schema.graphql
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis web/graphiql/node_modules app/http/_graphiql *.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis web/graphiql/node_modules app/http/_graphiql* *.egg-info
