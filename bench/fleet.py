@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.cli.preparing import console, has_tenants, migrate_database, seed_demo
+from app.cli.preparing import console, migrate_database, seed_demo
 from app.graph.ids import global_id
 from app.settings import Environment, Settings
 from bench.queries import Samples
@@ -72,14 +72,19 @@ def open_fleet(size: str) -> Iterator[Fleet]:
     """The demo fleet of this size ("small" or "large"), seeded where that has not been done, for as long as the block
     lasts.
 
-    Raises FleetUnusable where an earlier seeding was cut off, EmbeddedPostgresError where Postgres does not start.
+    Raises FleetUnusable where it lacks what the queries ask for, EmbeddedPostgresError where Postgres does not start.
     """
     directory = bench_directory() / size
     with EmbeddedPostgres(directory, settings=_POSTGRES) as server:
         owner = server.url(user=roles.OWNER)
         platform = server.url(user=roles.PLATFORM)
         gateway = server.url(user=roles.GATEWAY)
-        settings = Settings(database_url=gateway, owner_database_url=owner, platform_database_url=platform)
+        settings = Settings(
+            data_dir=directory / "keys",
+            database_url=gateway,
+            owner_database_url=owner,
+            platform_database_url=platform,
+        )
         migrate_database(settings, quiet=True)
         _seed_once(settings, size, directory, owner)
         pid = int((directory / "postgres" / "postmaster.pid").read_text().split()[0])
@@ -90,11 +95,6 @@ def _seed_once(settings: Settings, size: str, directory: Path, owner: str) -> No
     seeded = directory / "seeded"
     if seeded.exists():
         return
-    if has_tenants(settings):
-        raise FleetUnusable(
-            f"Seeding the {size} fleet was cut off before its end. Remove {directory} and run this again; "
-            "the fleet is then seeded afresh."
-        )
     console.print(f"Seeding the {size} fleet into {directory}, once.")
     seed_demo(settings, size)
     # Plans must not change between rounds: statistics and visibility are settled now, and nothing is written later.
@@ -124,6 +124,9 @@ async def _look(directory: Path, gateway: str, owner: str, platform: str, pid: i
         version = await connection.fetchval("SHOW server_version")
     finally:
         await connection.close()
+    if not instances or not moments:
+        missing = "events that link a change record" if instances else "instances"
+        raise FleetUnusable(f"The fleet in {directory} has no {missing}. Remove it, to have it seeded afresh.")
     return Fleet(
         directory=directory,
         gateway_url=gateway,
