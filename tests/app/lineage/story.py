@@ -121,6 +121,17 @@ def call_of(run: models.Run, tool: str) -> models.ToolCall:
     )
 
 
+def approval_of(call: models.ToolCall) -> models.ApprovalRecord:
+    """The request that a tool call waits for."""
+    return models.ApprovalRecord(
+        id=new_id(),
+        request_type="TOOL_CALL",
+        tool_call_id=call.id,
+        action_summary=f"Call {call.tool_name}",
+        justification="Needed",
+    )
+
+
 async def tell(tenant: TenantUnderTest) -> Story:
     """Write the story into a tenant."""
     person = models.Operator(id=new_id(), auth_id=f"a|{new_id()}", name="Ada", email="ada@example.com")

@@ -16,7 +16,7 @@ from db import models
 from db.enums import ActorType, ChangeRecordType
 from db.ids import new_id
 from db.logs import ChangeDraft, append_change_records
-from tests.app.lineage.story import Story, call_of, global_id, run_of, tell, version_of
+from tests.app.lineage.story import Story, approval_of, call_of, global_id, run_of, tell, version_of
 from tests.asking import Answer, ask
 from tests.conftest import TenantUnderTest
 
@@ -294,13 +294,16 @@ async def test_of_many_the_newest_are_shown_and_the_picture_says_so(story: Story
 async def test_a_picture_has_an_end(story: Story) -> None:
     """However much there is, a picture has at most so many rows; every row's branches get a share of the room."""
     runs = [run_of(story, f"run-{i}") for i in range(MAX_BRANCHES)]
-    await story.tenant.add(*runs)
-    await story.tenant.add(*(call_of(one, f"tool-{i}") for one in runs for i in range(MAX_BRANCHES)))
+    calls = [call_of(one, f"tool-{i}") for one in runs for i in range(MAX_NODES // MAX_BRANCHES)]
+    await story.tenant.add(*runs, *calls, *(approval_of(one) for one in calls))
     shown = await graph(story, story.task, direction="DOWNSTREAM", depth=2)
     assert len(shown["nodes"]) <= MAX_NODES
     assert shown["isTruncated"] is True
     calling = {edge["to"] for edge in shown["edges"] if edge["relation"] == "run"}
     assert calling == {global_id(one) for one in runs}
+    deeper = await graph(story, story.task, direction="DOWNSTREAM", depth=3)
+    assert len(deeper["nodes"]) == MAX_NODES
+    assert deeper["isTruncated"] is True
 
 
 async def test_statements_do_not_grow_with_rows(story: Story) -> None:
