@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.actor import Actor, ActorKind
@@ -28,6 +29,18 @@ TEST_SETTINGS = {
     "full_page_writes": "off",
     "max_connections": "300",
 }
+
+
+@pytest.fixture(autouse=True)
+def plain_tracebacks() -> None:
+    """structlog's own default draws every variable of every frame of a traceback, which takes seconds."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
 
 
 @pytest.fixture(scope="session")
