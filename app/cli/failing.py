@@ -14,6 +14,15 @@ def is_for_people(error: Exception) -> bool:
     from app.settings import SettingsError
     from db.account import EmbeddedPostgresError
     from db.connections import DatabaseSetupError
+    from db.demo import DemoRefused
 
-    ours = (CommandError, SettingsError, KeyUnusable, EmbeddedPostgresError, DatabaseSetupError, CannotImportError)
-    return isinstance(error, ours)
+    return isinstance(
+        error,
+        CommandError
+        | SettingsError
+        | KeyUnusable
+        | EmbeddedPostgresError
+        | DatabaseSetupError
+        | CannotImportError
+        | DemoRefused,
+    )

@@ -105,31 +105,31 @@ def progress() -> Progress:
 
 
 def seed_demo(settings: Settings, size: str) -> None:
-    """Fills the database with the demo fleet of this size, with a bar of rows written; says so where it is there.
+    """Fills the database with the demo fleet of this size, with a bar of rows written; leaves one that is there alone.
 
-    Raises CommandError where a tenant that is no demo has one of its names.
+    Raises DemoRefused where a tenant that is no demo has one of the names, CommandError without a key for secrets.
     """
     from app.auth.permissions import PERMISSIONS, SYSTEM_ROLES
-    from db.demo import DemoRefused, Size, Vocabulary, seed
+    from app.sealing import open_seal
+    from db.demo import Size, Vocabulary, seed
 
-    vocabulary = Vocabulary(
-        permissions=list(PERMISSIONS.values()), roles=[role for role in SYSTEM_ROLES.values() if role.assignable]
-    )
+    seal = open_seal(settings)
+    if seal is None:
+        raise CommandError(f"The demo fleet has webhooks, and their secrets need a key: set {PREFIX}SECRET_KEY.")
+    vocabulary = Vocabulary(tuple(PERMISSIONS.values()), tuple(SYSTEM_ROLES.values()))
 
-    with progress() as bar:
-        task = bar.add_task("Seeding the demo fleet", total=None)
+    async def run() -> int:
+        found = await find_connections(settings)
+        with progress() as bar:
+            task = bar.add_task("Making the demo fleet", total=None)
 
-        def tell(table: str, done: int, total: int) -> None:
-            bar.update(task, description=f"Seeding {table}", completed=done, total=total)
+            def tell(table: str, done: int, total: int) -> None:
+                bar.update(task, description=f"Writing {table}", completed=done, total=total)
 
-        async def write() -> int:
-            return await seed(await find_connections(settings), Size(size), vocabulary, tell)
+            return await seed(found, Size(size), vocabulary, seal.seal, tell)
 
-        try:
-            written = asyncio.run(write())
-        except DemoRefused as error:
-            raise CommandError(str(error)) from None
+    written = asyncio.run(run())
     if written:
         console.print(f"The demo fleet is there: {written:,} rows in the tenants northwind and globex.")
     else:
-        console.print("The demo fleet was there already; nothing was changed.")
+        console.print("The demo fleet was there already; nothing was written.")
