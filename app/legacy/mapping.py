@@ -188,14 +188,14 @@ class Mapping:
         return table_of(self.model)
 
     @cached_property
-    def columns(self) -> list[tuple[Column[Any], Rule]]:
-        """Every column of the table's own with its rule."""
+    def columns(self) -> list[tuple[Column[Any], Rule, Callable[[str, Any], Any] | None]]:
+        """Every column of the table's own, with its rule and, for JSON, what its value has to be."""
         later = {one.column for one in self.later}
         unknown = (set(self.rules) | later) - {column.name for column in self.target.columns}
         if unknown:
             raise TypeError(f"{self.target.name} has no columns {', '.join(sorted(unknown))}.")
         return [
-            (column, self._rule(column))
+            (column, self._rule(column), self._fit(column))
             for column in self.target.columns
             if column.name not in _OWN and column.name not in later
         ]
@@ -207,29 +207,31 @@ class Mapping:
         fields = given.fields if given else (camel(column.name),)
         target = column.info.get("references")
         if target is None:
-            return self._valued(column, fields)
+            return lambda doc, world: as_column(column, _present(doc, fields), doc.take(*fields))
         if target == "operators" and column.name.endswith("_operator_id"):
             return person(*(name.removesuffix("OperatorId") for name in fields), *fields)
         if given is None and target == "agent_instances":
             fields = (fields[0], _agent(fields[0]))
         return key(ENTITY_OF_TABLE[target], *fields)
 
-    def _valued(self, column: Column[Any], fields: tuple[str, ...]) -> Rule:
-        annotation = str(self.model.__annotations__.get(column.key, "")) if isinstance(column.type, JSONB) else ""
-        shape = items if "list[" in annotation else mapping if "dict[" in annotation else None
-
-        def rule(doc: Doc, world: World) -> Any:
-            value = as_column(column, _present(doc, fields), doc.take(*fields))
-            return value if value is None or shape is None else shape(_present(doc, fields), value)
-
-        return rule
+    def _fit(self, column: Column[Any]) -> Callable[[str, Any], Any] | None:
+        """What a JSON column's value has to be; None for other columns, and for any JSON."""
+        if not isinstance(column.type, JSONB):
+            return None
+        shape = SHAPES.get((self.target.name, column.name))
+        if shape is not None:
+            return shape.fit
+        annotation = str(self.model.__annotations__.get(column.key, ""))
+        return items if "list[" in annotation else mapping if "dict[" in annotation else None
 
     def map(self, doc: Doc, world: World) -> Mapped:
         """The row of a document. Raises Rejection."""
         row: Row = {"id": row_id(world.tenant_id, self.table, doc.id, doc.created), "tenant_id": world.tenant_id}
         unfit: dict[str, Any] = {}
-        for column, rule in self.columns:
-            value = self._shaped(column, rule(doc, world), doc, world, unfit)
+        for column, rule, fit in self.columns:
+            value = rule(doc, world)
+            if value is not None and fit is not None:
+                value = self._fitted(column, fit, value, doc, world, unfit)
             if value is None:
                 value = _default(column)
             if value is None and not column.nullable:
@@ -245,15 +247,20 @@ class Mapping:
             row["metadata"]["legacy"] = row["metadata"].get("legacy", {}) | unfit
         return Mapped(doc, row, listed, later)
 
-    def _shaped(self, column: Column[Any], value: Any, doc: Doc, world: World, unfit: dict[str, Any]) -> Any:
+    def _fitted(
+        self,
+        column: Column[Any],
+        fit: Callable[[str, Any], Any],
+        value: Any,
+        doc: Doc,
+        world: World,
+        unfit: dict[str, Any],
+    ) -> Any:
         """The value in the shape that the graph shows. One that does not fit is kept aside where the column may be
         empty, and reported; else it is a rejection."""
-        shape = SHAPES.get((self.target.name, column.name))
-        if shape is None or value is None:
-            return value
         name = camel(column.name)
         try:
-            return shape.fit(name, value)
+            return fit(name, value)
         except Rejection as rejection:
             if not column.nullable:
                 raise
