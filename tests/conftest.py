@@ -22,6 +22,7 @@ from db.embedded import EmbeddedPostgres
 from db.ids import new_id
 from db.migrate import upgrade
 from db.session import Database
+from tests.demo import admin_of, demo_connections
 
 TEST_SETTINGS = {
     "fsync": "off",
@@ -64,6 +65,34 @@ async def database(connections: Connections) -> AsyncIterator[Database]:
     """The door to the shared database."""
     opened = Database(connections, pool_size=4)
     yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def demo_database(postgres: EmbeddedPostgres) -> Connections:
+    """The small demo fleet at a fixed moment, in a database of its own; for tests that read."""
+    return demo_connections(postgres, postgres.directory / "demo.lock")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The demo fleet, and an admin of each of its tenants."""
+
+    database: Database
+    northwind: Actor
+    globex: Actor
+
+
+@pytest.fixture
+async def demo_fleet(demo_database: Connections) -> AsyncIterator[Demo]:
+    """The door to the demo fleet."""
+    opened = Database(demo_database, pool_size=4)
+    found = {}
+    for slug in ("northwind", "globex"):
+        async with opened.platform() as connection:
+            row = (await connection.exec_driver_sql("SELECT id FROM tenants WHERE slug = $1", (slug,))).one()
+            found[slug] = admin_of(row.id, slug)
+    yield Demo(opened, found["northwind"], found["globex"])
     await opened.close()
 
 

@@ -159,7 +159,7 @@ class Reader:
         """How many rows each parent has; a parent without rows is left out."""
         table = page.entity.table
         key = relation.association.c[relation.near] if isinstance(relation, Through) else table.c[relation.key]
-        statement = select(key, func.count()).where(*self.visible(page.entity), *page.conditions)
+        statement = select(key, func.count()).select_from(table).where(*self.visible(page.entity), *page.conditions)
         return self._children(relation, page, statement, func.any(_array(parents))).group_by(key)
 
     def listed(self, relation: Through, entity: EntityType, parents: Sequence[UUID]) -> Select[Any]:
