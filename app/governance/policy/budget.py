@@ -1,0 +1,70 @@
+"""Budgets before an action: what is exhausted, and what an estimate would pass (BUD-1, BUD-3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from app.governance.policy.action import Action
+from app.governance.policy.facts import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Overrun:
+    """A limit that stands in the way."""
+
+    scope: str
+    """DAY, MONTH, TOKENS, RUN or TASK."""
+    reason: str
+    is_final: bool
+    """Whether no approval helps."""
+    is_spent: bool = False
+    """Whether a limit of money is used up already, so that the instance is contained (BUD-3, BUD-4)."""
+    limit: Decimal | None = None
+    spend: Decimal | None = None
+
+
+def overruns(facts: Facts, action: Action) -> list[Overrun]:
+    """Every limit that is used up or that the estimate would pass; the final ones first (BUD-3)."""
+    spend, cost = facts.spend, action.estimated_cost
+    day, month, run = (_limit(facts, name) for name in ("dailyUsd", "monthlyUsd", "perRunUsd"))
+    tokens = facts.policy.cost_limits.get("dailyTokens")
+    found: list[Overrun] = []
+    if day is not None:
+        day += spend.extra_today
+        if spend.today >= day:
+            text = f"Today's limit of {_dollars(day)} is used up: {_dollars(spend.today)} are spent."
+            found.append(Overrun("DAY", text, True, True, day, spend.today))
+    if month is not None and spend.month >= month:
+        text = f"This month's limit of {_dollars(month)} is used up: {_dollars(spend.month)} are spent."
+        found.append(Overrun("MONTH", text, True, True, month, spend.month))
+    elif month is not None and spend.month + cost > month:
+        text = f"{_dollars(cost)} more would pass this month's limit of {_dollars(month)}."
+        found.append(Overrun("MONTH", text, True))
+    if tokens is not None and (
+        spend.tokens_today >= tokens or spend.tokens_today + max(action.estimated_tokens, 0) > tokens
+    ):
+        found.append(Overrun("TOKENS", f"Today's limit of {tokens:f} tokens is used up or would be passed.", True))
+    if found:
+        return found
+    if run is not None and cost > run:
+        found.append(Overrun("RUN", f"{_dollars(cost)} are more than the {_dollars(run)} that a run may cost.", False))
+    if day is not None and spend.today + cost > day:
+        found.append(Overrun("DAY", f"{_dollars(cost)} more would pass today's limit of {_dollars(day)}.", False))
+    task = facts.task
+    if task is not None and task.budget is not None and task.actual_cost + cost > task.budget:
+        text = f"{_dollars(cost)} more would pass the task's budget of {_dollars(task.budget)}."
+        found.append(Overrun("TASK", text, False))
+    return found
+
+
+def _limit(facts: Facts, name: str) -> Decimal | None:
+    """The envelope's limit, narrowed by the instance's own (BUD-1)."""
+    own, given = facts.cost_caps.get(name), facts.policy.cost_limits.get(name)
+    if own is None or given is None:
+        return given if own is None else own
+    return min(own, given)
+
+
+def _dollars(amount: Decimal) -> str:
+    return f"{amount.normalize():f} US dollars"
