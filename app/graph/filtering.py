@@ -272,7 +272,7 @@ class Filter:
         rows = select(target.table.c.id).where(
             self._tenant(target.table), *self._conditions(target, value, where, depth + 1)
         )
-        return and_(key.is_not(None), key.in_(rows))
+        return key.in_(rows)
 
 
 def _offered(entity: EntityType) -> tuple[dict[str, tuple[str, Column[Any]]], dict[str, ToOne | PointsTo]]:

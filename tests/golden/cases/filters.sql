@@ -1,0 +1,42 @@
+SELECT count(*) AS count_1
+FROM tasks
+WHERE tasks.tenant_id = $1::UUID
+AND tasks.project_id IN (SELECT projects.id
+FROM projects
+WHERE projects.tenant_id = $2::UUID
+AND projects.slug >= $3::VARCHAR COLLATE "C"
+AND projects.slug < concat($3::VARCHAR COLLATE "C", $4::VARCHAR))
+AND (tasks.status = ANY ($5::TEXT[])) IS NOT true;
+
+SELECT count(*) AS count_1
+FROM agent_instances
+WHERE agent_instances.tenant_id = $1::UUID
+AND (agent_instances.state = $2::VARCHAR OR agent_instances.version_id IN (SELECT agent_versions.id
+FROM agent_versions
+WHERE agent_versions.tenant_id = $3::UUID
+AND agent_versions.template_id IN (SELECT agent_templates.id
+FROM agent_templates
+WHERE agent_templates.tenant_id = $4::UUID
+AND agent_templates.name >= $5::VARCHAR COLLATE "C"
+AND agent_templates.name < concat($5::VARCHAR COLLATE "C", $6::VARCHAR))));
+
+SELECT messages.*
+FROM messages
+WHERE messages.tenant_id = $1::UUID
+AND messages.id >= $2::UUID
+ORDER BY messages.id DESC
+LIMIT $3::INTEGER;
+
+SELECT agent_instances.*
+FROM agent_instances
+WHERE agent_instances.tenant_id = $1::UUID
+AND (agent_instances.state = $2::VARCHAR OR agent_instances.version_id IN (SELECT agent_versions.id
+FROM agent_versions
+WHERE agent_versions.tenant_id = $3::UUID
+AND agent_versions.template_id IN (SELECT agent_templates.id
+FROM agent_templates
+WHERE agent_templates.tenant_id = $4::UUID
+AND agent_templates.name >= $5::VARCHAR COLLATE "C"
+AND agent_templates.name < concat($5::VARCHAR COLLATE "C", $6::VARCHAR))))
+ORDER BY agent_instances.name DESC, agent_instances.id DESC
+LIMIT $7::INTEGER;
