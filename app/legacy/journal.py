@@ -101,11 +101,9 @@ class Journal:
     def find(
         self, kind: ChangeRecordType, target: UUID, at: datetime, states: tuple[Any, Any] | None = None
     ) -> UUID | None:
-        """The record of the same change: same type and row, within two seconds, and, where given, the same states."""
+        """The record of the same change: same type and row, within two seconds, and states that agree."""
         for known in self._known.get((kind, target), ()):
-            if abs(known.at - at) <= NEAR and (
-                states is None or states == known.states or known.states == (None, None)
-            ):
+            if abs(known.at - at) <= NEAR and (states is None or _agree(states, known.states)):
                 return known.id
         return None
 
@@ -150,6 +148,11 @@ class Journal:
                 self._keys.add(name)
             free.append(draft)
         return free
+
+
+def _agree(some: tuple[Any, Any], others: tuple[Any, Any]) -> bool:
+    """Whether two records tell of the same step, as far as both say."""
+    return all(one is None or other is None or one == other for one, other in zip(some, others, strict=True))
 
 
 def _chunks(items: Iterable[T]) -> Iterable[list[T]]:
