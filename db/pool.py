@@ -9,7 +9,6 @@ from uuid import UUID
 import asyncpg
 import orjson
 from sqlalchemy import event, text
-from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -18,8 +17,6 @@ from db.connections import Connection
 from db.json_text import dump_json
 
 _CONNECT_SECONDS: Final = 10
-_ENDED: Final = frozenset({"57P01", "57P02", "57P05"})
-"""SQLSTATEs of a session that the server ends: administrator, crash of another session, idle for too long."""
 
 
 class PoolExhausted(TimeoutError):
@@ -46,23 +43,12 @@ def open_pool(
         connect_args={"timeout": _CONNECT_SECONDS, "server_settings": own},
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
-    event.listen(engine.sync_engine, "handle_error", _notice_end)
     return engine
 
 
 def _refuse_closed(connection: Any, _record: Any, _proxy: Any) -> None:
     if connection.driver_connection.is_closed():
         raise DisconnectionError("the server closed the connection")  # the pool opens another one instead
-
-
-def _notice_end(context: ExceptionContext) -> None:
-    if _is_told(context.original_exception):
-        context.is_disconnect = True
-
-
-def _is_told(error: BaseException) -> bool:
-    # The server says good-bye before it hangs up; the connection does not count as closed until it has.
-    return getattr(error, "sqlstate", None) in _ENDED
 
 
 async def take(engine: AsyncEngine) -> AsyncConnection:
@@ -92,7 +78,7 @@ async def fetch_row(
             found: Mapping[str, Any] | None = await driver.fetchrow(sql, *arguments)
             return found
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            if not (driver.is_closed() or _is_told(error)):
+            if not driver.is_closed():
                 raise
             await connection.invalidate(error)
             if not again:
