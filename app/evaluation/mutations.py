@@ -92,7 +92,7 @@ class EvaluationRunCancelInput:
     """Which open run to cancel."""
 
     run_id: str = given("The run.", id_of="EvaluationRun")
-    reason: str | None = given("Why.", longest=2_000)
+    reason: str | None = given("Why, for the run's notes.", longest=2_000)
 
 
 FIELDS = (

@@ -24,7 +24,7 @@ class AgentTemplateCreateInput:
     owner_ids: list[str] | None = given(
         "Operators who answer for it; whoever makes it if nobody is named.", id_of="Operator", most=20
     )
-    tags: list[str] | None = given("Labels.", longest=50, most=50)
+    tags: list[str] | None = given("Labels to find it by.", longest=50, most=50)
     emoji: str | None = given("Picture in one character.", longest=16)
     default_role: str | None = given("Role of its agents if nothing else is said.", longest=100)
     metadata: JSON | None = given("Open notes.")
