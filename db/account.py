@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from db.keeper import CAP_DAC_OVERRIDE
 
-_NEEDED = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": CAP_DAC_OVERRIDE, "CAP_SETGID": 6, "CAP_SETUID": 7}
+_NEEDED = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": CAP_DAC_OVERRIDE, "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SETPCAP": 8}
 """What root needs to run Postgres as somebody else, by the kernel's numbers; ordinary containers leave root these."""
 
 # The account of a distribution's own Postgres is made for this; "nobody" exists everywhere.

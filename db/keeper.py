@@ -26,7 +26,8 @@ from collections.abc import Sequence
 
 CAP_DAC_OVERRIDE = 1
 _PR_SET_PDEATHSIG = 1
-_PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -51,7 +52,9 @@ def become(uid: int, gid: int, *, capability: int | None = None) -> None:
             number = ctypes.get_errno()
             raise OSError(number, f"{what}: {os.strerror(number)}")
 
-    check(libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0), "prctl(PR_SET_KEEPCAPS)")
+    # Without this bit access(2), by which Postgres looks for its own programs, would not count the privilege. It also
+    # leaves all privileges in place over setuid, until capset gives up the others.
+    check(libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0), "prctl(PR_SET_SECUREBITS)")
     os.setuid(uid)
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     mask = 1 << capability
