@@ -66,6 +66,12 @@ class Command:
     journal: Journal
     callers: frozenset[ActorKind]
     is_sensitive: bool
+    or_permission: str | None = None
+
+    @property
+    def permissions(self) -> tuple[str, ...]:
+        """Those of which one lets a caller in; what else the input needs, the command itself asks for."""
+        return (self.permission,) if self.or_permission is None else (self.permission, self.or_permission)
 
     @property
     def summary(self) -> str:
@@ -83,15 +89,21 @@ def command(
     *,
     callers: tuple[ActorKind, ...] = (ActorKind.OPERATOR,),
     is_sensitive: bool = False,
+    or_permission: str | None = None,
 ) -> Callable[[B], B]:
-    """Declare a command. `is_sensitive`: each use is noted in the security journal, granted ones too (AUD-1)."""
-    check_permissions([permission])
+    """Declare a command. `is_sensitive`: each use is noted in the security journal, granted ones too (AUD-1).
+
+    `or_permission` is another permission that lets a caller in, where it depends on the input which one is needed.
+    """
+    check_permissions([permission, *([or_permission] if or_permission else [])])
 
     def declare(function: B) -> B:
         name = function.__name__
         if name in COMMANDS:
             raise ValueError(f"The command {name} is declared twice.")
-        COMMANDS[name] = Command(name, function, permission, journal, frozenset(callers), is_sensitive)
+        COMMANDS[name] = Command(
+            name, function, permission, journal, frozenset(callers), is_sensitive, or_permission
+        )
         return function
 
     return declare

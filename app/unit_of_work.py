@@ -20,7 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth.actor import Actor, ActorKind
+from app.auth.actor import Actor, ActorKind, system_actor
 from app.commands import COMMANDS, Command, Done, Refusal, Refused
 from app.idempotency import Claim, Key, claim, keep
 from db.base import JsonObject, Model
@@ -80,7 +80,10 @@ class UnitOfWork:
         return found[0] if found else None
 
     async def lock_all(self, model: type[M], row_ids: Sequence[UUID]) -> list[M]:
-        """Rows by id, locked in the order of their ids, which is the order for everybody."""
+        """Rows by id, locked in the order of their ids, which is the order for everybody.
+
+        Keys never change, so the lock lets others insert rows that refer to these.
+        """
         if not row_ids:
             return []
         table: Any = model
@@ -88,7 +91,7 @@ class UnitOfWork:
             select(model)
             .where(table.tenant_id == self.tenant_id, table.id.in_(sorted(row_ids)))
             .order_by(table.id)
-            .with_for_update()
+            .with_for_update(key_share=True)
             .execution_options(populate_existing=True)
         )
         return list(await self.session.scalars(statement))
@@ -96,7 +99,7 @@ class UnitOfWork:
     async def tenant(self, *, lock: bool = False) -> Tenant:
         """The tenant's own row. Raises LookupError where it is gone."""
         statement = select(Tenant).where(Tenant.id == self.tenant_id)
-        found = (await self.session.scalars(statement.with_for_update() if lock else statement)).first()
+        found = (await self.session.scalars(statement.with_for_update(key_share=True) if lock else statement)).first()
         if found is None:
             raise LookupError(f"tenant {self.tenant_id} does not exist")
         return found
@@ -274,10 +277,15 @@ async def run(
     raise AssertionError("unreachable")
 
 
+async def run_as_system(database: Database, tenant_id: UUID, name: str, arguments: Mapping[str, Any]) -> Done | Refused:
+    """Run a command for the gateway itself, in one tenant: what jobs do. Its records have SYSTEM for an actor."""
+    return await run(database, system_actor(tenant_id), name, arguments)
+
+
 async def _once(
     database: Database, actor: Actor, command: Command, arguments: Mapping[str, Any], key: Key | None
 ) -> Done | Refused:
-    if not actor.can(command.permission) or actor.kind not in command.callers:
+    if not any(map(actor.can, command.permissions)) or actor.kind not in command.callers:
         raise PermissionDenied(command.permission)
     async with database.transaction(actor) as session:
         if key is not None:

@@ -5,7 +5,7 @@ tests and the jobs that act for the system.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Final, TypeAlias
@@ -16,6 +16,7 @@ from app.auth.permissions import (
     INSTANCE_OWN,
     INSTANCE_PERMISSIONS,
     INSTANCE_TYPES,
+    PERMISSIONS,
     PLATFORM_PERMISSIONS,
     READ_PERMISSION,
 )
@@ -136,4 +137,17 @@ def platform_actor(token_expires_at: datetime) -> Actor:
         name="platform",
         permissions=Grants.everywhere(PLATFORM_PERMISSIONS),
         token_expires_at=token_expires_at,
+    )
+
+
+def system_actor(tenant_id: UUID) -> Actor:
+    """The gateway itself at work in one tenant, as a job: it may do everything, and no token stands for it."""
+    return Actor(
+        kind=ActorKind.PLATFORM,
+        tenant_id=tenant_id,
+        tenant_slug="",
+        id=NO_TENANT,
+        name="system",
+        permissions=Grants.everywhere(PERMISSIONS),
+        token_expires_at=datetime.max.replace(tzinfo=UTC),
     )

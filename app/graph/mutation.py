@@ -104,7 +104,8 @@ def mutation(name: str, body: Body, input_cls: type, result: type | None, *, sho
         )
     )
     TYPES[payload] = create_type(payload, fields, description=f"What came of `{camel(name)}`.")
-    description = f"{command.summary}\n\nNeeds `{command.permission}`. Journal: {_journal(command.journal)}."
+    needs = " or ".join(f"`{one}`" for one in command.permissions)
+    description = f"{command.summary}\n\nNeeds {needs}. Journal: {_journal(command.journal)}."
 
     async def resolve(_root: Any, info: Info, input: Mapping[str, Any]) -> Done | Refused:
         context = context_of(info)
