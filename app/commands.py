@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
-from app.auth.actor import ActorKind
+from app.auth.actor import Actor, ActorKind
 from app.auth.permissions import check_permissions
 from db.base import JsonObject, Model
 from db.enums import ChangeRecordType, OpEventType
@@ -48,6 +48,9 @@ class Done:
     change_id: UUID | None = None
     row_id: UUID | None = None
     """Set where a replay knows the row by its id alone."""
+    unkept: JsonObject = field(default_factory=dict)
+    """Further fields of the payload that are not kept with an idempotency key, such as personal data: a replay has
+    null in their place."""
 
 
 Journal: TypeAlias = ChangeRecordType | OpEventType | str
@@ -67,6 +70,8 @@ class Command:
     callers: frozenset[ActorKind]
     is_sensitive: bool
     or_permission: str | None = None
+    on_platform: bool = False
+    own: str | None = None
 
     @property
     def permissions(self) -> tuple[str, ...]:
@@ -77,6 +82,12 @@ class Command:
     def summary(self) -> str:
         """First paragraph of the docstring: the rule and what it does."""
         return (self.function.__doc__ or "").strip().split("\n\n")[0]
+
+    def admits(self, actor: Actor, arguments: Mapping[str, Any]) -> bool:
+        """Whether this caller may try: the scope is looked at later, by the command itself (`UnitOfWork.permit`)."""
+        if actor.kind not in self.callers:
+            return False
+        return any(map(actor.can, self.permissions)) or (self.own is not None and arguments.get(self.own) == actor.id)
 
 
 COMMANDS: Final[dict[str, Command]] = {}
@@ -90,10 +101,14 @@ def command(
     callers: tuple[ActorKind, ...] = (ActorKind.OPERATOR,),
     is_sensitive: bool = False,
     or_permission: str | None = None,
+    on_platform: bool = False,
+    own: str | None = None,
 ) -> Callable[[B], B]:
     """Declare a command. `is_sensitive`: each use is noted in the security journal, granted ones too (AUD-1).
 
     `or_permission` is another permission that lets a caller in, where it depends on the input which one is needed.
+    `own` names the argument that, where it is the caller's own id, takes the permission's place. `on_platform`: it runs
+    outside of row-level security, and says itself which tenant it writes to (`UnitOfWork.enter`).
     """
     check_permissions([permission, *([or_permission] if or_permission else [])])
 
@@ -102,7 +117,7 @@ def command(
         if name in COMMANDS:
             raise ValueError(f"The command {name} is declared twice.")
         COMMANDS[name] = Command(
-            name, function, permission, journal, frozenset(callers), is_sensitive, or_permission
+            name, function, permission, journal, frozenset(callers), is_sensitive, or_permission, on_platform, own
         )
         return function
 

@@ -19,6 +19,7 @@ from app.http.limits import EdgeLimits
 from app.http.metrics import Metrics
 from app.http.tracing import Tracing
 from app.schema import schema
+from app.sealing import open_seal
 from app.settings import Settings
 from db.migrate import current_version, head_version
 from db.session import Database
@@ -37,6 +38,7 @@ class Gateway:
         self.database = database
         self.metrics = metrics
         self.authenticator = open_authenticator(settings, database)
+        self._seal = open_seal(settings)
         hooks = Hooks(refuse_unreadable, metrics.observe, *([tracing.operation] if tracing else []))
         self.executor = Executor(schema(), _operation_limits(settings), hooks)
         self.endpoint = GraphQLEndpoint(
@@ -49,7 +51,7 @@ class Gateway:
         """The context of one operation: a snapshot of the caller's tenant, given back at the end."""
         async with self.database.read(actor) as reading:
             sign = partial(self.instance_token, actor)
-            yield OperationContext(actor, reading, request_id, self.metrics.loader_batch, sign)
+            yield OperationContext(actor, reading, request_id, self.metrics.loader_batch, sign, self._seal)
 
     def instance_token(self, actor: Actor, instance_id: str, epoch: int) -> str | None:
         """A token for an agent of the caller's tenant; None where the gateway has no key to sign with."""

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.actor import Actor
 from app.commands import Done, Refusal, Refused
+from db.base import JsonObject
 from db.models.gateway import IdempotencyKey
 
 LIFETIME: Final = timedelta(hours=24)
@@ -65,7 +66,10 @@ async def claim(session: AsyncSession, actor: Actor, key: Key) -> Claim | None:
     ).returning(IdempotencyKey.key)
     if (await session.execute(taken)).first() is not None:
         return None
-    known = (await session.execute(select(IdempotencyKey).where(*_is(actor, key)))).scalar_one()
+    return _known((await session.execute(select(IdempotencyKey).where(*_is(actor, key)))).scalar_one(), key)
+
+
+def _known(known: IdempotencyKey, key: Key) -> Claim:
     if known.input_hash != key.input_hash:
         message = "The idempotency key was used with another input. Use a new key for a new request."
         return Claim(Refused(Refusal.CONFLICT, message, "idempotency_key"))
@@ -73,18 +77,56 @@ async def claim(session: AsyncSession, actor: Actor, key: Key) -> Claim | None:
     return Claim(Done(None, result.get("extras", {}), _uuid(result.get("change_id")), _uuid(result.get("row_id"))))
 
 
+async def claim_anywhere(session: AsyncSession, actor: Actor, key: Key) -> Claim | None:
+    """What a key of the platform's led to, in whichever tenant; for commands that make the tenant they write to.
+
+    A second transaction with the same key waits here until the first has ended. `keep_in` remembers the result.
+    """
+    principal = _principal(actor)
+    await session.execute(
+        select(func.pg_advisory_xact_lock(func.hashtextextended(f"{principal} {key.operation} {key.text}", 0)))
+    )
+    known = await session.scalar(
+        select(IdempotencyKey).where(
+            IdempotencyKey.principal == principal,
+            IdempotencyKey.operation == key.operation,
+            IdempotencyKey.key == key.text,
+            IdempotencyKey.expires_at >= func.now(),
+        )
+    )
+    return None if known is None else _known(known, key)
+
+
+async def keep_in(session: AsyncSession, tenant_id: UUID, actor: Actor, key: Key, outcome: Done) -> None:
+    """Remember the result of a command of the platform with the tenant that it wrote to."""
+    values = {"input_hash": key.input_hash, "expires_at": datetime.now(UTC) + LIFETIME, "result": _result(outcome)}
+    names = {
+        "tenant_id": tenant_id,
+        "principal": _principal(actor),
+        "operation": key.operation,
+        "key": key.text,
+    }
+    kept = (
+        insert(IdempotencyKey).values(**names, **values).on_conflict_do_update(index_elements=list(names), set_=values)
+    )
+    await session.execute(kept)
+
+
 async def keep(session: AsyncSession, actor: Actor, key: Key, outcome: Done | Refused) -> None:
     """Remember a result with its key; a refusal frees the key."""
     if isinstance(outcome, Refused):
         await session.execute(delete(IdempotencyKey).where(*_is(actor, key)))
         return
+    await session.execute(update(IdempotencyKey).where(*_is(actor, key)).values(result=_result(outcome)))
+
+
+def _result(outcome: Done) -> JsonObject:
     row: Any = outcome.row
-    result = {
+    return {
         "row_id": None if row is None else str(row.id),
         "change_id": None if outcome.change_id is None else str(outcome.change_id),
         "extras": outcome.extras,
     }
-    await session.execute(update(IdempotencyKey).where(*_is(actor, key)).values(result=result))
 
 
 def _principal(actor: Actor) -> str:

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.actor import Actor, ActorKind, system_actor
 from app.commands import COMMANDS, Command, Done, Refusal, Refused
-from app.idempotency import Claim, Key, claim, keep
+from app.idempotency import Claim, Key, claim, claim_anywhere, keep, keep_in
+from app.sealing import Seal
 from db.base import JsonObject, Model
 from db.enums import ActorType, AlertSeverity, AuditSeverity, ChangeRecordType, OpEventType
 from db.ids import new_id
@@ -56,9 +58,11 @@ class UnitOfWork:
         permission: str,
         tenant_id: UUID | None = None,
         key: str | None = None,
+        seal: Seal | None = None,
     ) -> None:
-        """`key` is the idempotency key that came with the input."""
+        """`key` is the idempotency key that came with the input; `seal` encrypts what must not be read again."""
         self.session = session
+        self.seal = seal
         self.key = key
         self.actor = actor
         self.tenant_id = tenant_id or actor.tenant_id
@@ -67,6 +71,11 @@ class UnitOfWork:
         self._permission = permission
         self._changes: list[ChangeDraft] = []
         self._events: list[EventDraft] = []
+
+    async def enter(self, tenant_id: UUID) -> None:
+        """Write to this tenant from here on: for commands that run `on_platform`, which begin in none."""
+        self.tenant_id = tenant_id
+        await self.session.execute(select(func.set_config("app.tenant_id", str(tenant_id), True)))
 
     # --- reading and locking -----------------------------------------------------------------------------------
 
@@ -253,16 +262,22 @@ class UnitOfWork:
 
 
 async def run(
-    database: Database, actor: Actor, name: str, arguments: Mapping[str, Any], key: Key | None = None
+    database: Database,
+    actor: Actor,
+    name: str,
+    arguments: Mapping[str, Any],
+    key: Key | None = None,
+    seal: Seal | None = None,
 ) -> Done | Refused:
     """Run a command in a transaction of its own, again where the database asks for it.
 
-    Raises PermissionDenied, after noting it in the security journal.
+    `seal` is for commands that store secrets; without it they refuse. Raises PermissionDenied, after noting it in the
+    security journal.
     """
     command = COMMANDS[name]
     for attempt in range(RETRIES + 1):
         try:
-            return await _once(database, actor, command, arguments, key)
+            return await _once(database, actor, command, arguments, key, seal)
         except PermissionDenied as denied:
             await _note_denial(database, actor, command, denied.permission)
             raise
@@ -283,16 +298,22 @@ async def run_as_system(database: Database, tenant_id: UUID, name: str, argument
 
 
 async def _once(
-    database: Database, actor: Actor, command: Command, arguments: Mapping[str, Any], key: Key | None
+    database: Database,
+    actor: Actor,
+    command: Command,
+    arguments: Mapping[str, Any],
+    key: Key | None,
+    seal: Seal | None,
 ) -> Done | Refused:
-    if not any(map(actor.can, command.permissions)) or actor.kind not in command.callers:
+    if not command.admits(actor, arguments):
         raise PermissionDenied(command.permission)
-    async with database.transaction(actor) as session:
+    opened = _platform_session(database) if command.on_platform else database.transaction(actor)
+    async with opened as session:
         if key is not None:
-            known = await claim(session, actor, key)
+            known = await (claim_anywhere if command.on_platform else claim)(session, actor, key)
             if isinstance(known, Claim):
                 return known.outcome
-        uow = UnitOfWork(session, actor, command.permission, key=None if key is None else key.text)
+        uow = UnitOfWork(session, actor, command.permission, key=None if key is None else key.text, seal=seal)
         outcome = await command.function(uow, **arguments)
         if isinstance(outcome, Model):
             outcome = Done(outcome)
@@ -300,10 +321,23 @@ async def _once(
             outcome.change_id = outcome.change_id or uow.first_change
             if command.is_sensitive:
                 uow.audit("ACCESS_GRANTED", resource=command.permission)
-        if key is not None:
+        if key is not None and not command.on_platform:
             await keep(session, actor, key, outcome)
         await uow.write_journals()
+        if key is not None and command.on_platform and isinstance(outcome, Done):
+            await keep_in(session, uow.tenant_id, actor, key, outcome)
         return outcome
+
+
+@asynccontextmanager
+async def _platform_session(database: Database) -> AsyncIterator[AsyncSession]:
+    """A session that passes row-level security; its transaction is the connection's."""
+    async with (
+        database.platform() as connection,
+        AsyncSession(connection, expire_on_commit=False, join_transaction_mode="conditional_savepoint") as session,
+    ):
+        yield session
+        await session.flush()
 
 
 async def _note_denial(database: Database, actor: Actor, command: Command, permission: str) -> None:

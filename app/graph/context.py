@@ -8,6 +8,7 @@ from graphql import GraphQLResolveInfo
 from app.auth.actor import Actor
 from app.graph.loaders import Loaders, Observe
 from app.graph.paging import Reader
+from app.sealing import Seal
 from db.session import Database, Reading
 
 
@@ -21,11 +22,14 @@ class OperationContext:
         request_id: str,
         observe: Observe = lambda _name, _keys: None,
         instance_token: Callable[[str, int], str | None] | None = None,
+        seal: Seal | None = None,
     ) -> None:
-        """`instance_token` signs an agent's token from its id and its token epoch."""
+        """`instance_token` signs an agent's token from its id and its token epoch; `seal` encrypts secrets that
+        commands store, and is None where the gateway has no key for that."""
         self.actor = actor
         self.reading = reading
         self.request_id = request_id
+        self.seal = seal
         self.reader = Reader(actor)
         self._observe = observe
         self._instance_token = instance_token

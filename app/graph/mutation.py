@@ -104,7 +104,7 @@ def mutation(name: str, body: Body, input_cls: type, result: type | None, *, sho
         )
     )
     TYPES[payload] = create_type(payload, fields, description=f"What came of `{camel(name)}`.")
-    needs = " or ".join(f"`{one}`" for one in command.permissions)
+    needs = " or ".join(f"`{one}`" for one in command.permissions) + (", save for oneself" if command.own else "")
     description = f"{command.summary}\n\nNeeds {needs}. Journal: {_journal(command.journal)}."
 
     async def resolve(_root: Any, info: Info, input: Mapping[str, Any]) -> Done | Refused:
@@ -119,7 +119,7 @@ def mutation(name: str, body: Body, input_cls: type, result: type | None, *, sho
             return error.refused
         key = None if text is None else Key.of(camel(name), text, given_input)
         try:
-            return await run(context.database, context.actor, command.name, arguments, key)
+            return await run(context.database, context.actor, command.name, arguments, key, context.seal)
         except PermissionDenied as denied:
             raise Forbidden(denied.permission) from None
         finally:
@@ -164,7 +164,7 @@ def _shown_field(shown: Shown) -> GraphField:
             return None
         if shown.make is not None:
             return shown.make(outcome.extras, info)
-        value = outcome.extras.get(shown.name)
+        value = outcome.extras.get(shown.name, outcome.unkept.get(shown.name))
         if value is None or shown.of is None:
             return value
         loader = context_of(info).loaders.row(ENTITIES[shown.of])
