@@ -28,8 +28,16 @@ def id_from(at: datetime, random: int) -> UUID:
 
 
 def first_id_at(at: datetime) -> UUID:
-    """The smallest id of the millisecond of `at`: rows made at or after `at` have an id not below it."""
-    return UUID(int=milliseconds(at) << 80)
+    """The smallest id of the millisecond of `at`: rows made at or after `at` have an id not below it.
+
+    No id is older than 1970; the smallest one stands for all of the time before.
+    """
+    return UUID(int=max(milliseconds(at), 0) << 80)
+
+
+def first_id_after(at: datetime) -> UUID:
+    """The smallest id of the next millisecond: rows made at or before `at` have an id below it."""
+    return UUID(int=max(milliseconds(at) + 1, 0) << 80)
 
 
 def created_at(row_id: UUID) -> datetime:

@@ -7,7 +7,7 @@ whose column is null.
 import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -46,7 +46,7 @@ from app.graph.ordering import indexed_columns
 from app.graph.registry import ENTITIES, PREFIXES, TYPES, EntityType, Named, PointsTo, ToOne, camel
 from app.graph.scalars import Seq
 from db.base import EnumText
-from db.ids import first_id_at
+from db.ids import first_id_after, first_id_at
 
 MAX_FILTER_DEPTH: Final = 12
 """Levels of `and`, `or`, `not` and related filters inside each other."""
@@ -334,7 +334,6 @@ def _points_to(entity: EntityType, relation: PointsTo, value: Mapping[str, Any],
 def _by_clock(entity: EntityType, value: Mapping[str, Any], where: str) -> Iterator[Condition]:
     """Ranges of time as ranges of ids, which carry it to the millisecond: the primary key is the index."""
     key = entity.table.c.id
-    millisecond = timedelta(milliseconds=1)
     for name, at in value.items():
         if at is None:
             raise BadUserInput(f"`{where}.{name}` is null. Leave it out.", where)
@@ -342,18 +341,16 @@ def _by_clock(entity: EntityType, value: Mapping[str, Any], where: str) -> Itera
             case "gte":
                 yield key >= first_id_at(at)
             case "gt":
-                yield key >= first_id_at(at + millisecond)
+                yield key >= first_id_after(at)
             case "lt":
                 yield key < first_id_at(at)
             case "lte":
-                yield key < first_id_at(at + millisecond)
+                yield key < first_id_after(at)
             case "eq" | "ne":
-                at_it = and_(key >= first_id_at(at), key < first_id_at(at + millisecond))
+                at_it = and_(key >= first_id_at(at), key < first_id_after(at))
                 yield at_it if name == "eq" else not_(at_it)
             case "in" | "notIn":
-                times = [
-                    and_(key >= first_id_at(one), key < first_id_at(one + millisecond)) for one in _bounded(at, where)
-                ]
+                times = [and_(key >= first_id_at(one), key < first_id_after(one)) for one in _bounded(at, where)]
                 yield or_(false(), *times) if name == "in" else not_(or_(false(), *times))
             case "isNull":
                 yield false() if at else true()
