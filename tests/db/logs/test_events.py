@@ -1,6 +1,7 @@
 """Op events: numbers without holes, each event once, and a partition for every month (decisions 5 to 8)."""
 
 import asyncio
+import math
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -79,6 +80,16 @@ async def test_every_column_is_stored_as_it_was_given(tenant: TenantUnderTest) -
     assert [bare["id"], row["id"]] == appended.ids
     assert (appended.stored, appended.last_seq) == (2, 2)
     assert [bare["seq"], row["seq"]] == [1, 2]
+
+
+async def test_a_payload_is_kept_or_refused_and_never_bent(tenant: TenantUnderTest) -> None:
+    """Every digit of a large number is stored; NaN, for which JSON has no form, does not become null."""
+    await append(tenant, heartbeat(payload={"large": 10**30, "none": None}))
+    async with tenant.database.transaction(tenant.actor()) as session:
+        large = select(models.OpEvent.payload["large"].astext)
+        assert await session.scalar(large) == str(10**30)
+    with pytest.raises(ValueError, match="no NaN"):
+        await append(tenant, heartbeat(payload={"share": math.nan}))
 
 
 async def test_the_same_event_is_stored_once(tenant: TenantUnderTest) -> None:
