@@ -114,7 +114,7 @@ def test_root_without_its_privileges_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 def test_another_user_of_the_machine_cannot_connect(tmp_path: Path) -> None:
-    """Not even one who can reach the socket, by the privilege that is kept here: the kernel tells the server who calls."""
+    """Not even one who can reach the socket, as the privilege kept here lets them: the kernel says who calls."""
     with EmbeddedPostgres(tmp_path / "data", settings=FAST) as server:
         account = Account(65534, 65534, 1)
         refused = subprocess.run(
