@@ -10,6 +10,7 @@ from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.legacy.engine import Engine
+from app.legacy.keys import any_of
 from app.legacy.mapping import Row, table_of
 from app.legacy.report import Check, Report
 from db.models import AgentTemplate, AgentVersion, Run, Task
@@ -47,7 +48,7 @@ async def _lineage(connection: AsyncConnection, tenant_id: UUID, runs: Sequence[
     )
     found = 0
     for ids in _chunks([row["id"] for row in runs]):
-        counted = select(func.count()).select_from(joined).where(run.c.tenant_id == tenant_id, run.c.id.in_(ids))
+        counted = select(func.count()).select_from(joined).where(run.c.tenant_id == tenant_id, run.c.id == any_of(ids))
         found += await connection.scalar(counted) or 0
     detail = f"{found:,} of {len(runs):,} runs"
     return Check("every run leads to its version and template", found == len(runs), detail)
@@ -59,7 +60,7 @@ async def _costs(connection: AsyncConnection, tenant_id: UUID, runs: Sequence[Ro
     expected = sum((row["cost_usd"] for row in runs), Decimal(0))
     stored = Decimal(0)
     for ids in _chunks([row["id"] for row in runs]):
-        total = select(func.sum(run.c.cost_usd)).where(run.c.tenant_id == tenant_id, run.c.id.in_(ids))
+        total = select(func.sum(run.c.cost_usd)).where(run.c.tenant_id == tenant_id, run.c.id == any_of(ids))
         stored += await connection.scalar(total) or Decimal(0)
     detail = f"${stored:,.2f}" if stored == expected else f"${stored} here, ${expected} in the snapshot"
     return Check("costs of runs add up", stored == expected, detail)
@@ -72,7 +73,7 @@ async def _statuses(connection: AsyncConnection, tenant_id: UUID, tasks: Sequenc
     equal = 0
     for ids in _chunks(wanted):
         rows = await connection.execute(
-            select(task.c.id, task.c.status).where(task.c.tenant_id == tenant_id, task.c.id.in_(ids))
+            select(task.c.id, task.c.status).where(task.c.tenant_id == tenant_id, task.c.id == any_of(ids))
         )
         equal += sum(wanted[row_id] == status for row_id, status in rows)
     return Check("every task has its status", equal == len(wanted), f"{equal:,} of {len(wanted):,} tasks")
@@ -81,17 +82,22 @@ async def _statuses(connection: AsyncConnection, tenant_id: UUID, tasks: Sequenc
 async def _sampled(connection: AsyncConnection, tenant_id: UUID, sample: Sequence[tuple[Table, Row]]) -> Check:
     """Rows drawn at random have in every column what the import meant them to have."""
     wrong: list[str] = []
+    by_table: dict[Table, list[Row]] = {}
     for table, row in sample:
-        own = table.c.tenant_id == tenant_id
-        stored = (await connection.execute(select(table).where(own, table.c.id == row["id"]))).mappings().one_or_none()
-        if stored is None:
-            wrong.append(f"{table.name} {row['id']} is missing")
-            continue
-        wrong += [
-            f"{table.name} {row['id']}.{name} is {stored[name]!r} and not {value!r}"
-            for name, value in row.items()
-            if stored[name] != value
-        ]
+        by_table.setdefault(table, []).append(row)
+    for table, rows in by_table.items():
+        wanted = select(table).where(table.c.tenant_id == tenant_id, table.c.id == any_of([row["id"] for row in rows]))
+        stored = {one["id"]: one for one in (await connection.execute(wanted)).mappings()}
+        for row in rows:
+            found = stored.get(row["id"])
+            if found is None:
+                wrong.append(f"{table.name} {row['id']} is missing")
+                continue
+            wrong += [
+                f"{table.name} {row['id']}.{name} is {found[name]!r} and not {value!r}"
+                for name, value in row.items()
+                if found[name] != value
+            ]
     detail = f"{len(sample):,} rows" if not wrong else "; ".join(wrong[:5])
     return Check("rows drawn at random are as they should be", not wrong, detail)
 

@@ -20,7 +20,6 @@ from app.legacy.mapping import Mapped, Mapping, Row
 from app.legacy.snapshot import Document, Snapshot
 from app.legacy.tenancy import Tenancy
 from app.legacy.world import World
-from db.models.gateway import LegacyId
 
 BATCH: Final = 1_000
 SAMPLE: Final = 200
@@ -185,14 +184,14 @@ class Engine:
 
     async def merge(self, doc: Doc, entity: str, row: UUID) -> None:
         """Count a document whose row is there already, and remember which one it is."""
-        await self.connection.execute(insert(LegacyId), [self.world.keys.record(doc, entity, row)])
+        await self.world.keys.record(self.connection, [(doc, entity, row)])
         self.world.keys.add(entity, doc.id, row)
         self.world.report.table(doc.table).merged += 1
 
     async def record(self, entries: Sequence[tuple[Doc, str, UUID]]) -> None:
         """Count documents that became rows of a log, which are appended later, and remember which they are."""
         if entries:
-            await self.connection.execute(insert(LegacyId), [self.world.keys.record(*one) for one in entries])
+            await self.world.keys.record(self.connection, entries)
         for doc, entity, row in entries:
             self.world.keys.add(entity, doc.id, row)
             self.world.report.table(doc.table).written += 1
@@ -227,8 +226,7 @@ class Engine:
                 listed.setdefault(table, []).append(row)
         for table, rows in listed.items():
             await self.connection.execute(insert(table), rows)
-        records = [self.world.keys.record(one.doc, entity, one.row["id"]) for one in mapped]
-        await self.connection.execute(insert(LegacyId), records)
+        await self.world.keys.record(self.connection, [(one.doc, entity, one.row["id"]) for one in mapped])
 
     async def add(self, entity: str, target: Table, row: Row) -> None:
         """Insert a row that no document is behind, such as the template of an agent (MIG-1)."""

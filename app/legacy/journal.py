@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.legacy.document import Doc
-from app.legacy.keys import row_id
+from app.legacy.keys import any_of, row_id
 from app.legacy.spool import Spool
 from app.legacy.world import World
 from db.enums import ActorType, ChangeRecordType, OpEventType
@@ -133,7 +133,7 @@ class Journal:
         taken = set(
             await connection.scalars(
                 select(ChangeRecord.idempotency_key).where(
-                    ChangeRecord.tenant_id == self.world.tenant_id, ChangeRecord.idempotency_key.in_(keys)
+                    ChangeRecord.tenant_id == self.world.tenant_id, ChangeRecord.idempotency_key == any_of(keys)
                 )
             )
         )

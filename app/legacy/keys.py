@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ARRAY, Text, Uuid, any_, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.legacy.document import Doc, Rejection
@@ -81,6 +81,12 @@ def row_id(tenant_id: UUID, table: str, legacy_id: str, at: datetime) -> UUID:
     return id_from(at, int.from_bytes(digest[:10]))
 
 
+def any_of(values: Sequence[UUID] | Sequence[str]) -> Any:
+    """`= ANY(array)`: one parameter, however many values; IN would need one for each."""
+    kind = Uuid() if values and isinstance(values[0], UUID) else Text()
+    return any_(literal(list(values), ARRAY(kind)))
+
+
 class Keys:
     """The ids of everything that was imported so far, by type and legacy id."""
 
@@ -142,7 +148,7 @@ class Keys:
             select(LegacyId.legacy_id, LegacyId.row_id, LegacyId.content_hash, LegacyId.entity).where(
                 LegacyId.tenant_id == self.tenant_id,
                 LegacyId.legacy_table == table,
-                LegacyId.legacy_id.in_([doc.id for doc in docs]),
+                LegacyId.legacy_id == any_of([doc.id for doc in docs]),
             )
         )
         rows = {}
@@ -151,13 +157,23 @@ class Keys:
             self.add(entity, legacy_id, row)
         return rows
 
-    def record(self, doc: Doc, entity: str, row: UUID) -> dict[str, Any]:
-        """The entry of the side map for a document and its row (MIG-0a)."""
-        return {
-            "tenant_id": self.tenant_id,
-            "legacy_table": doc.table,
-            "legacy_id": doc.id,
-            "entity": entity,
-            "row_id": row,
-            "content_hash": doc.hash,
-        }
+    async def record(self, connection: AsyncConnection, entries: Sequence[tuple[Doc, str, UUID]]) -> None:
+        """Write down which row, of which type, continues each document: the side map of MIG-0a."""
+        await connection.execute(
+            _RECORD,
+            {
+                "tenant_id": self.tenant_id,
+                "tables": [doc.table for doc, _, _ in entries],
+                "ids": [doc.id for doc, _, _ in entries],
+                "entities": [entity for _, entity, _ in entries],
+                "rows": [row for _, _, row in entries],
+                "hashes": [doc.hash for doc, _, _ in entries],
+            },
+        )
+
+
+_RECORD: Final = text(
+    "INSERT INTO gateway.legacy_ids (tenant_id, legacy_table, legacy_id, entity, row_id, content_hash)"
+    " SELECT :tenant_id, * FROM unnest(CAST(:tables AS text[]), CAST(:ids AS text[]), CAST(:entities AS text[]),"
+    " CAST(:rows AS uuid[]), CAST(:hashes AS text[]))"
+)
