@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -45,6 +45,11 @@ class Gateway:
             self.executor, self.authenticator.authenticate, self.operation, _edge_limits(settings), page
         )
         self.sockets = self.endpoint.sockets
+
+    @property
+    def authenticate(self) -> Callable[[str | None, str | None], Awaitable[Actor]]:
+        """From the Authorization header and the tenant's header to the caller."""
+        return self.authenticator.authenticate
 
     @asynccontextmanager
     async def operation(self, actor: Actor, request_id: str) -> AsyncIterator[OperationContext]:

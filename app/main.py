@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.audit.export import Exports
 from app.gateway import Gateway, open_gateway
 from app.http import graphiql
 from app.http.headers import SafeHeaders
@@ -29,7 +30,13 @@ class Application:
         self._tracing = Tracing.to(settings.otel_endpoint) if settings.otel_endpoint else None
         self._gateway: Gateway | None = None
         self.health = Health({"database": self._answers, "migrations": self._is_migrated})
-        routes = [*graphiql.routes(), *self.health.routes(), *self._metrics.routes()]
+        self.exports = Exports(lambda: self.gateway)
+        routes = [
+            *graphiql.routes(),
+            *self.health.routes(),
+            *self._metrics.routes(),
+            *self.exports.routes(),
+        ]
         self._others = Starlette(routes=routes, lifespan=self._lifespan)
         app: ASGIApp = self._route
         if self._tracing is not None:
@@ -60,6 +67,12 @@ class Application:
             await self.gateway.sockets(scope, receive, send)
         else:
             await self.gateway.endpoint(scope, receive, send)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The application open for as long as the block lasts: what a server's lifespan does."""
+        async with self._lifespan(self._others):
+            yield
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:

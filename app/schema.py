@@ -9,10 +9,13 @@ from strawberry.tools import create_type
 from strawberry.types.field import StrawberryField
 
 from app.audit import queries as audit
+from app.audit.verification import change_log_verify
 from app.communication import queries as communication
 from app.evaluation import mutations as evaluation_mutations
 from app.evaluation import queries as evaluation
+from app.execution import effects as execution_effects
 from app.execution import queries as execution
+from app.governance import mutations as governance_mutations
 from app.governance import queries as governance
 from app.graph.fields import bind
 from app.graph.roots import node, nodes
@@ -23,6 +26,7 @@ from app.intelligence import queries as intelligence
 from app.legacy import queries as legacy
 from app.lineage import queries as lineage
 from app.notification import queries as notification
+from app.platform import mutations as platform_mutations
 from app.platform import queries as platform
 from app.platform.viewer import viewer
 from app.registry import mutations as registry_mutations
@@ -44,11 +48,15 @@ DOMAINS = (
 )
 """In the order in which types and queries may refer to each other's modules."""
 
+EFFECTS = (execution_effects,)
+"""Modules that say what the end of an approval does to the rows of their domains (APR-13)."""
 
 MUTATIONS = (
     identity_mutations,
     registry_mutations,
+    governance_mutations,
     evaluation_mutations,
+    platform_mutations,
 )
 
 
@@ -56,7 +64,7 @@ MUTATIONS = (
 def schema() -> strawberry.Schema:
     """The schema of the gateway, with the kit's resolvers in place."""
     fields = [one for domain in DOMAINS for one in domain.FIELDS]
-    across = [cast("StrawberryField", one) for one in (viewer, *lineage.FIELDS, *legacy.FIELDS)]
+    across = [cast("StrawberryField", one) for one in (viewer, change_log_verify, *lineage.FIELDS, *legacy.FIELDS)]
     query = create_type(
         "Query",
         [node, nodes, *across, *fields],

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -23,6 +23,9 @@ from db.ids import new_id
 from db.migrate import upgrade
 from db.session import Database
 from tests.demo import admin_of, demo_connections
+
+if TYPE_CHECKING:
+    from tests.serving import Served
 
 TEST_SETTINGS = {
     "fsync": "off",
@@ -161,3 +164,12 @@ async def tenant(database: Database) -> TenantUnderTest:
 async def other_tenant(database: Database) -> TenantUnderTest:
     """A second tenant, for what must not be seen."""
     return await make_tenant(database)
+
+
+@pytest.fixture
+async def served(connections: Connections, tenant: TenantUnderTest, tmp_path: Path) -> AsyncIterator["Served"]:
+    """The real application, with a client, a tenant and its admin's token."""
+    from tests.serving import serve
+
+    async with serve(connections, tenant, tmp_path) as running:
+        yield running
