@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -97,6 +98,10 @@ class _Announcing(DrainingServer):
         await super().startup(sockets)
         if self.started:
             self._announce()
+            # Code, schema and pools live as long as the process: the collector need not look at them with every pass.
+            gc.collect()
+            gc.freeze()
+            gc.enable()
 
 
 @contextlib.contextmanager
