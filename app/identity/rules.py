@@ -3,7 +3,7 @@
 import hashlib
 import ipaddress
 import re
-from typing import Final
+from typing import Any, Final
 
 _MASK: Final = "***"
 _VERSION: Final = re.compile(r"/[^\s;,()]+|\b[vV]?\d+(?:[._]\d+)*\b")
@@ -61,3 +61,52 @@ def simplify_user_agent(user_agent: str) -> str:
     while before != kept:
         before, kept = kept, _BRACKETS.sub(" ", kept)
     return " ".join(_VERSION.sub(" ", kept).split())
+
+
+# --- What is given for people and places ------------------------------------------------------------------------------
+
+LONGEST_ADDRESS: Final = 254
+"""Characters of an e-mail address."""
+_ADDRESS: Final = re.compile(r"[^@\s<>\"]+@[^@\s<>\".]+(?:\.[^@\s<>\".]+)+")
+
+
+def is_address(text: str) -> bool:
+    """Whether a text has the shape of an e-mail address that an invitation can go to."""
+    return len(text) <= LONGEST_ADDRESS and _ADDRESS.fullmatch(text) is not None
+
+
+def environment_fault(config: Any) -> str | None:
+    """What is wrong with an environment's configuration; None where nothing is (INS-5)."""
+    if config is None:
+        return None
+    if not isinstance(config, dict):
+        return "The configuration is a JSON object."
+    if not isinstance(config.get("requireActiveDeployment", False), bool):
+        return "`requireActiveDeployment` is true or false."
+    return None
+
+
+def swarm_fault(config: Any) -> str | None:
+    """What is wrong with a project's swarm configuration; None where nothing is."""
+    if config is None:
+        return None
+    if not isinstance(config, dict):
+        return "The swarm configuration is a JSON object."
+    most = config.get("maxAgents")
+    if type(most) is not int or most < 0:
+        return "`maxAgents` is a whole number, 0 or more."
+    if not isinstance(config.get("autoScale"), bool):
+        return "`autoScale` is true or false."
+    if not isinstance(config.get("defaultModel"), str | None):
+        return "`defaultModel` is the name of a model."
+    return None
+
+
+def policy_defaults_fault(defaults: Any) -> str | None:
+    """What is wrong with a project's policy defaults; None where nothing is."""
+    if defaults is None:
+        return None
+    parts = ("budgetDefaults", "riskThresholds")
+    if not isinstance(defaults, dict) or not all(isinstance(defaults.get(one, {}), dict | None) for one in parts):
+        return "The policy defaults are a JSON object with the objects `budgetDefaults` and `riskThresholds`."
+    return None

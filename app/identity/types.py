@@ -88,6 +88,7 @@ class Project(Entity):
     swarm_config: SwarmConfig | None
     policy_defaults: PolicyDefaults | None
     default_environment: Environment | None = belongs_to("default_environment_id")
+    deleted_at: datetime | None
     metadata: JSON | None
     created_at: datetime
     updated_at: datetime

@@ -62,6 +62,9 @@ class Project(TenantScoped, Changing, Noted, Model):
     default_environment_id: Mapped[UUID | None] = reference(
         "environments", "Where the project's instances run when nothing else is said; imported agents land there."
     )
+    deleted_at: Mapped[datetime | None] = column(
+        "When the project was deleted; it takes no new work, and its history stays (TEN-3)."
+    )
 
 
 class Environment(TenantScoped, Changing, Noted, Model):

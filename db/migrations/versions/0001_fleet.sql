@@ -886,6 +886,7 @@ CREATE TABLE projects (
     swarm_config JSONB,
     policy_defaults JSONB,
     default_environment_id UUID,
+    deleted_at TIMESTAMP(3) WITH TIME ZONE,
     metadata JSONB,
     created_at TIMESTAMP(3) WITH TIME ZONE NOT NULL,
     updated_at TIMESTAMP(3) WITH TIME ZONE NOT NULL,
