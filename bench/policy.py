@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from app.governance.policy import Action, ActionType, Envelope, Facts, Level, evaluate, inheritance, resolve
+from app.governance.policy import Action, ActionType, Envelope, Facts, PolicyLevel, evaluate, inheritance, resolve
 from app.governance.policy.facts import Build, Spend
 from db.enums import LifecycleState, PolicyVerdict
 
@@ -55,10 +55,10 @@ def envelopes() -> list[Envelope]:
         "approval_triggers": ["tool:publish", "transition:DONE", "budget:exceeded"],
         "enforcement_points": ["run", "tool"],
     }
-    levels = (Level.TENANT, tenant), (Level.PROJECT, project), (Level.TEMPLATE, template), (Level.VERSION, version)
+    levels = dict(zip(reversed(list(PolicyLevel)[:4]), (tenant, project, template, version), strict=True))
     made = [
         Envelope(_TENANT, UUID(int=10 + number), 1, "2026-01-01", level, 100, values)
-        for number, (level, values) in enumerate(levels)
+        for number, (level, values) in enumerate(levels.items())
     ]
     counted = sum(len(value) for one in made for value in one.values.values() if isinstance(value, list))
     if counted != ENTRIES:

@@ -12,11 +12,15 @@ from app.auth.actor import ActorKind
 from app.governance.rules import LONGEST_REQUEST, approves_itself, request_lifetime, votes_needed
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject, Model
-from db.enums import ApprovalDecision, ChangeRecordType, OpEventType, RiskLevel
-from db.models import ApprovalRecord
+from db.enums import ApprovalDecision, ChangeRecordType, OpEventType, RiskLevel, TaskStatus
+from db.models import ApprovalRecord, Task
 
 APPROVAL_REQUIRED = "APPROVAL_REQUIRED"
 """Notification event of a request that waits for a decision (NOT-3)."""
+TASK_TRANSITIONED = "TASK_TRANSITIONED"
+"""Notification event of a task that changed its status (TSK-7)."""
+GRANT = "grant"
+"""Key of a request's metadata: the action that it lets through once (POL-12)."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,17 @@ def make_request(
     evidence_links: Sequence[str] | None = None,
     caused_by_id: UUID | None = None,
     event: JsonObject | None = None,
+    grant: JsonObject | None = None,
+    metadata: JsonObject | None = None,
     **columns: Any,
 ) -> Requested:
     """APR-1 to APR-3, APR-6, APR-10, APR-11. Make a request for approval, with its record, event and notification.
 
     The requester is the caller, and nobody where `by_system` (containment); `instance_id` is the agent that it is for.
     `may_approve_itself` is false where policy itself asks for a person. `event` are further keys of the event's
-    payload, `columns` further columns of the row. What a person must give (APR-1: a justification, a way back for RED)
-    is the asking command's to check.
+    payload, `columns` further columns of the row. `grant` is the exact action that an approval lets through once
+    (POL-12): policy's own to set, so `metadata` may not bring one. What a person must give (APR-1: a justification, a
+    way back for RED) is the asking command's to check.
     """
     latest = uow.now + LONGEST_REQUEST
     target_row: Any = target
@@ -82,6 +89,7 @@ def make_request(
             task_id=task_id,
             version_id=version_id,
             requested_at=uow.now,
+            metadata_=_notes(grant, metadata),
             **columns,
         )
     )
@@ -118,6 +126,28 @@ def make_request(
     else:
         uow.notify(APPROVAL_REQUIRED, approval, {"actionSummary": action_summary})
     return Requested(approval, change_id, event_id)
+
+
+def _notes(grant: JsonObject | None, metadata: JsonObject | None) -> JsonObject | None:
+    notes = {name: value for name, value in (metadata or {}).items() if name != GRANT}
+    return notes | ({} if grant is None else {GRANT: grant}) or None
+
+
+def hold_task(uow: UnitOfWork, task: Task, *, reason: str, caused_by_id: UUID) -> None:
+    """TSK-1, POL-10. Put a task that is in progress, and locked, on hold until an approval is decided."""
+    if task.status is not TaskStatus.IN_PROGRESS:
+        return
+    task.status = TaskStatus.NEEDS_APPROVAL
+    uow.record(
+        ChangeRecordType.TASK_TRANSITIONED,
+        task,
+        before={"status": TaskStatus.IN_PROGRESS.value},
+        after={"status": task.status.value},
+        reason=reason,
+        by_system=True,
+        caused_by_id=caused_by_id,
+    )
+    uow.notify(TASK_TRANSITIONED, task, {"from": TaskStatus.IN_PROGRESS.value, "to": task.status.value})
 
 
 def _approve(uow: UnitOfWork, approval: ApprovalRecord, caused_by_id: UUID, about: JsonObject) -> None:

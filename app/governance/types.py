@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.auth.permissions import OWN_COLUMN
+from app.governance.policy import ActionType, PolicyLevel
 from app.graph.entity import (
     Connection,
     Entity,
@@ -21,10 +22,10 @@ from app.graph.entity import (
 )
 from app.graph.scalars import JSON
 from db import models
-from db.enums import ApprovalDecision, DeploymentStatus, RiskLevel, RolloutStrategy, TaskType
+from db.enums import ApprovalDecision, DeploymentStatus, PolicyVerdict, RiskLevel, RolloutStrategy, TaskType
 
 if TYPE_CHECKING:
-    from app.audit.types import ChangeRecord
+    from app.audit.types import ChangeRecord, OpEvent
     from app.communication.types import TelegraphThread
     from app.execution.types import Task, ToolCall
     from app.graph.entity import Entity as Node
@@ -248,3 +249,80 @@ class Permission(Entity):
     metadata: JSON | None
     created_at: datetime
     updated_at: datetime
+
+
+# --- Verdicts (POL-1) and the policy in force (decision 21): values without a row of their own -----------------------
+
+
+@json_type
+class PolicyFieldSource:
+    """Where a field of the policy in force comes from."""
+
+    field: str = key("The field, as `PolicyEnvelope` names it.")
+    level: PolicyLevel = key("The strongest level that sets it; where levels add up, others set it too.")
+    envelopes: list[PolicyEnvelope] = key_of(
+        "PolicyEnvelope", "The envelopes that its value is made of, the strongest first.", "envelopeIds"
+    )
+
+
+@json_type
+class RequiredApproval:
+    """Approval that would let an action go ahead."""
+
+    type: str = key("What to ask for, such as `TOOL_EXECUTION` or `BUDGET_OVERRIDE` (APR-1).")
+    reason: str = key("Why it is needed, in a sentence.")
+
+
+@json_type
+class PolicyDecision:
+    """What policy says to an action, and why (POL-1). A denial is an answer and no error."""
+
+    decision: PolicyVerdict = key("The verdict.")
+    action_type: ActionType = key("What was asked for.")
+    tool_name: str | None = key("The tool that was asked for.")
+    risk_level: RiskLevel = key("Risk of the action, by the gateway's own classification or the caller's if higher.")
+    autonomy_tier: int = key("Tier that held: 0 observe only … 5 full autonomy (POL-6).")
+    reason: str = key("The rule that decided, in one sentence.")
+    triggered_rules: list[str] = key(
+        "Every rule that fired, as a code, such as `tool_risk:shell:YELLOW` or `budget_exceeded`."
+    )
+    violations: list[str] = key("What a denial found, as codes, such as `TOOL_NOT_ALLOWED`.")
+    remediation_hints: list[str] = key("What would help, a sentence each.")
+    required_approvals: list[RequiredApproval] = key("What is needed for NEEDS_APPROVAL; empty for other verdicts.")
+    source: PolicyLevel = key("PolicyLevel of the envelope that the deciding field comes from.")
+    effective_envelope: list[PolicyFieldSource] = key("For each field that an envelope sets: which one.")
+    approval_record: ApprovalRecord | None = key_of(
+        "ApprovalRecord", "The request that was made, that is open already, or that was used up."
+    )
+    tool_call: ToolCall | None = key_of("ToolCall", "The call's row, where a run was given.")
+    change_record: ChangeRecord | None = key_of(
+        "ChangeRecord", "The record of a denial or of a request; null where nothing was recorded."
+    )
+    op_event: OpEvent | None = key_of("OpEvent", "The event of the verdict; null for a dry run or a repeated request.")
+    evaluated_at: datetime = key("When it was decided.")
+
+
+@json_type
+class EffectivePolicy:
+    """The policy in force for an instance: one out of the envelopes of four levels, field by field (POL-4, POL-5)."""
+
+    autonomy_tier: int = key("Tier in force, never above the tenant's safety floor.")
+    allowed_tools: list[str] | None = key("Tools that may be called; null means any.")
+    denied_tools: list[str] | None = key("Tools that no level lets through, of all levels together.")
+    data_scopes: list[str] | None = key("Data that may be named; null means any.")
+    allowed_task_types: list[TaskType] | None = key("Kinds of task; null means any.")
+    approval_triggers: list[str] | None = key("What asks for approval, of all levels together (POL-7).")
+    require_approval_on_risk: list[RiskLevel] | None = key("Risks that ask for approval, of all levels together.")
+    enforcement_points: list[str] | None = key("Where the policy is enforced, of all levels together.")
+    tool_policies: JSON | None = key("Verdict by tool name; a DENY of any level holds.")
+    tool_risk_map: JSON | None = key("Risk by tool name.")
+    shell_allowlist: list[str] | None = key("What a shell command may begin with; null means anything.")
+    shell_blocklist: list[str] | None = key("What it may not contain, of all levels together.")
+    file_read_paths: list[str] | None = key("Globs of what may be read; those with `!` forbid, of all levels together.")
+    file_write_paths: list[str] | None = key("Globs of what may be written; those with `!` forbid.")
+    network_allowlist: list[str] | None = key("Hosts that may be reached; null means any.")
+    cost_limits: CostLimits | None = key("Limits of spend; an instance's own caps narrow them (BUD-1).")
+    spawn_limits: JSON | None = key("Limits on agents that it starts (POL-9).")
+    loop_thresholds: JSON | None = key("When going in circles counts as a loop (LOOP-1).")
+    caps: JSON | None = key("Limits on pace.")
+    sources: list[PolicyFieldSource] = key("For each field that an envelope sets: which one; the others are defaults.")

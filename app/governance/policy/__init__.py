@@ -11,7 +11,7 @@
 from app.governance.policy.action import Action, ActionType
 from app.governance.policy.decide import Decision, evaluate
 from app.governance.policy.facts import Facts
-from app.governance.policy.inheritance import EffectivePolicy, Envelope, Level, resolve
+from app.governance.policy.inheritance import EffectivePolicy, Envelope, PolicyLevel, resolve
 
 __all__ = [
     "Action",
@@ -20,7 +20,7 @@ __all__ = [
     "EffectivePolicy",
     "Envelope",
     "Facts",
-    "Level",
+    "PolicyLevel",
     "evaluate",
     "resolve",
 ]

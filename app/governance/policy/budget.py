@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
+from typing import Any, Final
 
 from app.governance.policy.action import Action
 from app.governance.policy.facts import Facts
+
+BUDGET_EXTRA: Final = "budgetExtra"
+"""Key of an instance's metadata: `usd` on top of the daily limit, `until` the reset that ends it (APR-13)."""
+
+
+def budget_extra(kept: Any, now: datetime) -> Decimal:
+    """US dollars that an approval added to today's limit; none once the day is over."""
+    if not isinstance(kept, Mapping) or not isinstance(kept.get("usd"), int | float):
+        return Decimal(0)
+    until = kept.get("until")
+    over = isinstance(until, str) and now >= datetime.fromisoformat(until)
+    return Decimal(0) if over else Decimal(str(kept["usd"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from app.governance.policy.action import Action, ActionType
 from app.governance.policy.budget import Overrun, overruns
 from app.governance.policy.facts import Facts
 from app.governance.policy.gate import gate, state_denies, state_denies_risk
-from app.governance.policy.inheritance import EVERY_OTHER_TOOL, EffectivePolicy, Level
+from app.governance.policy.inheritance import EVERY_OTHER_TOOL, EffectivePolicy, PolicyLevel
 from app.governance.policy.lists import ListFault, check_lists
 from app.governance.policy.risk import Assessment, assess, is_outbound, outbound_faults
 from app.governance.policy.spawning import spawn_fault
@@ -70,7 +70,7 @@ class Decision:
     violations: tuple[str, ...]
     hints: tuple[str, ...]
     required: tuple[RequiredApproval, ...]
-    level: Level
+    level: PolicyLevel
     """Where the field that decided comes from."""
     envelope_ids: tuple[UUID, ...]
     """The envelopes that it comes from."""

@@ -15,7 +15,7 @@ from db.enums import PolicyVerdict, RiskLevel
 from db.enums.described import Described
 
 
-class Level(Described):
+class PolicyLevel(Described):
     """Where a part of the policy in force comes from, the strongest first (POL-4)."""
 
     VERSION = "VERSION", "The version's envelope, or the one of this instance alone, which replaces it."
@@ -25,7 +25,7 @@ class Level(Described):
     DEFAULT = "DEFAULT", "No envelope says anything: the gateway's own default (POL-3)."
 
 
-_RANK: Final = {level: rank for rank, level in enumerate(Level)}
+_RANK: Final = {level: rank for rank, level in enumerate(PolicyLevel)}
 DEFAULT_TIER: Final = 1
 """Autonomy where no envelope gives one (POL-3, decision 17)."""
 DEFAULT_COST_LIMITS: Final = {"dailyUsd": 2.0, "perRunUsd": 0.25}
@@ -57,7 +57,7 @@ class Envelope:
     version: int
     stamp: str
     """When the row last changed, so that what was compiled of it is not used for another text."""
-    level: Level
+    level: PolicyLevel
     priority: int = field(compare=False)
     values: Mapping[str, Any] = field(compare=False)
     """Columns of FIELDS, as JSON has them."""
@@ -67,11 +67,11 @@ class Envelope:
 class Source:
     """Where a field's value comes from."""
 
-    level: Level
+    level: PolicyLevel
     envelope_ids: tuple[UUID, ...]
 
 
-NO_SOURCE: Final = Source(Level.DEFAULT, ())
+NO_SOURCE: Final = Source(PolicyLevel.DEFAULT, ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from app.governance.policy import Action, ActionType, Decision, Envelope, Facts, Level, evaluate, resolve
+from app.governance.policy import Action, ActionType, Decision, Envelope, Facts, PolicyLevel, evaluate, resolve
 from app.governance.policy.facts import Build
 from db.enums import LifecycleState
 
@@ -11,7 +11,7 @@ TENANT = UUID(int=1)
 _made = iter(range(100, 1_000_000_000))
 
 
-def envelope(level: Level = Level.TENANT, *, priority: int = 100, **values: Any) -> Envelope:
+def envelope(level: PolicyLevel = PolicyLevel.TENANT, *, priority: int = 100, **values: Any) -> Envelope:
     """An envelope of its own."""
     return Envelope(TENANT, UUID(int=next(_made)), 1, "", level, priority, values)
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from app.governance.policy import Action, ActionType, Level
+from app.governance.policy import Action, ActionType, PolicyLevel
 from app.governance.policy.decide import tier_verdict
 from app.governance.policy.facts import Build, Fleet, Spend, Work
 from app.governance.policy.triggers import is_trigger
@@ -88,10 +88,10 @@ def test_pol_2_4_the_version(build: Build, rule: str) -> None:
     ],
 )
 def test_pol_2_5_tool_lists(values: dict[str, Any], rule: str, field: str) -> None:
-    given = envelope(Level.PROJECT, autonomy_tier=5, **values)
+    given = envelope(PolicyLevel.PROJECT, autonomy_tier=5, **values)
     decision = decide(call("read"), given)
     assert (decision.verdict, decision.rules, decision.violations) == (D, (rule,), ("TOOL_NOT_ALLOWED",))
-    assert (decision.level, decision.envelope_ids) == (Level.PROJECT, (given.id,))
+    assert (decision.level, decision.envelope_ids) == (PolicyLevel.PROJECT, (given.id,))
     assert decision.hints
 
 
@@ -404,15 +404,15 @@ def test_pol_1_a_denial_asks_for_no_approval() -> None:
 
 def test_pol_1_an_allowance_says_what_allowed_it() -> None:
     tenant = envelope(autonomy_tier=1)
-    version = envelope(Level.VERSION, tool_policies={"write": "ALLOW"})
+    version = envelope(PolicyLevel.VERSION, tool_policies={"write": "ALLOW"})
     plain = decide(call("read"), tenant, version)
     assert (plain.level, plain.envelope_ids, plain.reason) == (
-        Level.TENANT,
+        PolicyLevel.TENANT,
         (tenant.id,),
         "Tier 1 allows GREEN actions.",
     )
     named = decide(call("write"), tenant, version)
-    assert (named.level, named.envelope_ids) == (Level.VERSION, (version.id,))
+    assert (named.level, named.envelope_ids) == (PolicyLevel.VERSION, (version.id,))
 
 
 def test_pol_1_without_an_envelope_the_source_is_the_default() -> None:
@@ -420,4 +420,4 @@ def test_pol_1_without_an_envelope_the_source_is_the_default() -> None:
 
     decision = evaluate(Facts(policy=resolve([]), build=Build(LifecycleState.APPROVED, False, None)), call("write"))
     no_ids: tuple[UUID, ...] = ()
-    assert (decision.verdict, decision.level, decision.envelope_ids) == (N, Level.DEFAULT, no_ids)
+    assert (decision.verdict, decision.level, decision.envelope_ids) == (N, PolicyLevel.DEFAULT, no_ids)

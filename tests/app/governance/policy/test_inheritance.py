@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.governance.policy import Decision, Level, evaluate, resolve
+from app.governance.policy import Decision, PolicyLevel, evaluate, resolve
 from app.governance.policy.decide import tier_verdict
 from app.governance.policy.inheritance import FIELDS, UNIONS, Envelope
 from db.enums import PolicyVerdict
 from tests.app.governance.policy.facts import TENANT, call, decide, envelope, facts
 
 A, N, D = PolicyVerdict
-LEVELS = (Level.VERSION, Level.TEMPLATE, Level.PROJECT, Level.TENANT)
+LEVELS = (PolicyLevel.VERSION, PolicyLevel.TEMPLATE, PolicyLevel.PROJECT, PolicyLevel.TENANT)
 
 
 def test_pol_3_without_an_envelope_tier_1_and_the_least_limits() -> None:
@@ -23,7 +23,7 @@ def test_pol_3_without_an_envelope_tier_1_and_the_least_limits() -> None:
     policy = resolve([])
     assert (policy.tier, policy.allowed_tools) == (1, None)
     assert policy.cost_limits == {"dailyUsd": Decimal("2.0"), "perRunUsd": Decimal("0.25")}
-    assert policy.source("autonomy_tier").level is Level.DEFAULT
+    assert policy.source("autonomy_tier").level is PolicyLevel.DEFAULT
     assert resolve([envelope(allowed_tools=["read"])]).tier == 1, "an envelope without a tier leaves the default"
     assert resolve([envelope(allowed_tools=["read"])]).cost_limits == {}
 
@@ -65,8 +65,10 @@ def test_pol_5_objects_are_inherited_key_by_key() -> None:
     """A limit holds until a stronger level sets the same one."""
     policy = resolve(
         [
-            envelope(Level.VERSION, cost_limits={"perRunUsd": 1, "dailyUsd": None}, tool_risk_map={"Read": "RED"}),
-            envelope(Level.TENANT, cost_limits={"perRunUsd": 9, "dailyUsd": 5}, tool_risk_map={"edit": "GREEN"}),
+            envelope(
+                PolicyLevel.VERSION, cost_limits={"perRunUsd": 1, "dailyUsd": None}, tool_risk_map={"Read": "RED"}
+            ),
+            envelope(PolicyLevel.TENANT, cost_limits={"perRunUsd": 9, "dailyUsd": 5}, tool_risk_map={"edit": "GREEN"}),
         ]
     )
     assert policy.cost_limits == {"perRunUsd": Decimal(1), "dailyUsd": Decimal(5)}
@@ -77,8 +79,8 @@ def test_rsk_8_forbidden_globs_add_up_and_alone_allow_the_rest() -> None:
     """Entries with `!` forbid, at whatever level; the strongest list of others allows."""
     policy = resolve(
         [
-            envelope(Level.VERSION, file_write_paths=["src/**"]),
-            envelope(Level.TENANT, file_write_paths=["!.env*", "docs/**"]),
+            envelope(PolicyLevel.VERSION, file_write_paths=["src/**"]),
+            envelope(PolicyLevel.TENANT, file_write_paths=["!.env*", "docs/**"]),
         ]
     )
     assert policy.writable is not None
@@ -86,15 +88,15 @@ def test_rsk_8_forbidden_globs_add_up_and_alone_allow_the_rest() -> None:
     assert policy.unwritable.has("src/.env")
     assert policy.values["file_write_paths"] == ["src/**", "!.env*"]
     assert resolve([envelope(file_write_paths=["!.env*"])]).writable is None
-    nothing = resolve([envelope(Level.VERSION, file_write_paths=[]), envelope(file_write_paths=["**"])]).writable
+    nothing = resolve([envelope(PolicyLevel.VERSION, file_write_paths=[]), envelope(file_write_paths=["**"])]).writable
     assert nothing is not None
     assert not nothing.has("a")
 
 
 def test_pol_7_a_denial_by_name_is_never_taken_back() -> None:
-    strong = envelope(Level.VERSION, tool_policies={"read": "ALLOW"}, autonomy_tier=5)
+    strong = envelope(PolicyLevel.VERSION, tool_policies={"read": "ALLOW"}, autonomy_tier=5)
     for denying in ({"READ": "DENY"}, {"*": "DENY"}):
-        weak = envelope(Level.TENANT, tool_policies=denying)
+        weak = envelope(PolicyLevel.TENANT, tool_policies=denying)
         decision = decide(call("read"), strong, weak)
         assert decision.verdict is D
         assert decision.envelope_ids == (weak.id,)
@@ -151,14 +153,14 @@ calls = st.sampled_from(
 )
 
 
-def _decided(given: list[tuple[Level, dict[str, Any]]], action: Any) -> Decision:
+def _decided(given: list[tuple[PolicyLevel, dict[str, Any]]], action: Any) -> Decision:
     made = [envelope(level, **one) for level, one in given]
     return evaluate(facts(*made) if made else facts(envelope()), action)
 
 
 @given(envelopes, calls, st.sampled_from(LEVELS), st.sampled_from(["denied_tools", "tool_policies"]))
 def test_pol_5_adding_a_denial_never_makes_anything_laxer(
-    given: list[tuple[Level, dict[str, Any]]], action: Any, level: Level, name: str
+    given: list[tuple[PolicyLevel, dict[str, Any]]], action: Any, level: PolicyLevel, name: str
 ) -> None:
     """Another envelope that only denies, at any level, leaves every verdict at least as strict as it was."""
     denial: dict[str, Any] = (
@@ -172,7 +174,7 @@ def test_pol_5_adding_a_denial_never_makes_anything_laxer(
 
 @given(envelopes, calls, st.sampled_from(LEVELS), triggers, st.sampled_from(["rm -rf", "ls", "x"]))
 def test_pol_5_adding_triggers_or_blocks_never_makes_anything_laxer(
-    given: list[tuple[Level, dict[str, Any]]], action: Any, level: Level, more: list[str], block: str
+    given: list[tuple[PolicyLevel, dict[str, Any]]], action: Any, level: PolicyLevel, more: list[str], block: str
 ) -> None:
     stricter = (level, {"approval_triggers": more, "shell_blocklist": [block]})
     before, after = _decided(given, action), _decided([*given, stricter], action)
@@ -181,7 +183,7 @@ def test_pol_5_adding_triggers_or_blocks_never_makes_anything_laxer(
 
 @given(envelopes.filter(bool), calls)
 def test_pol_5_the_order_in_which_envelopes_are_found_does_not_matter(
-    given: list[tuple[Level, dict[str, Any]]], action: Any
+    given: list[tuple[PolicyLevel, dict[str, Any]]], action: Any
 ) -> None:
     made = [envelope(level, **one) for level, one in given]
     assert evaluate(facts(*made), action) == evaluate(facts(*reversed(made)), action)
@@ -189,7 +191,7 @@ def test_pol_5_the_order_in_which_envelopes_are_found_does_not_matter(
 
 @given(envelopes, calls, st.integers(0, 5))
 def test_pol_5_a_lower_safety_floor_never_makes_anything_laxer(
-    given: list[tuple[Level, dict[str, Any]]], action: Any, floor: int
+    given: list[tuple[PolicyLevel, dict[str, Any]]], action: Any, floor: int
 ) -> None:
     made = [envelope(level, **one) for level, one in given]
     free = evaluate(facts(*made, max_tier=5), action)

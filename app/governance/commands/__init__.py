@@ -1,0 +1,5 @@
+"""Commands of governance."""
+
+from app.governance.commands import approvals, deadlines, deployments, policy
+
+__all__ = ["approvals", "deadlines", "deployments", "policy"]

@@ -1,0 +1,298 @@
+"""The facts that a verdict rests on, read with one statement: for the command, the simulator and the computed field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import orjson
+from sqlalchemy import Row, TextClause, text
+
+from app.governance.policy import Envelope, Facts, PolicyLevel
+from app.governance.policy.budget import budget_extra
+from app.governance.policy.facts import Build, Fleet, Spend, Work
+from app.governance.policy.inheritance import FIELDS, resolve
+from app.platform.rules import strictest
+from app.registry.rules import CanonicalError, genome_hash
+from db.base import JsonObject
+from db.enums import InstanceState, LifecycleState, OperatorMode, TaskStatus, TaskType
+from db.ids import first_id_at
+
+_LONGEST_DAY: Final = timedelta(hours=26)
+"""No day of a time zone is longer; bounds the runs that are looked at for today's tokens."""
+
+_LEVELS: Final = (
+    ("attached_to_version_id", PolicyLevel.VERSION),
+    ("attached_to_template_id", PolicyLevel.TEMPLATE),
+    ("attached_to_project_id", PolicyLevel.PROJECT),
+)
+
+_NEWEST_MODE: Final = """
+    (SELECT mode FROM operator_controls control
+     WHERE control.tenant_id = subject.tenant_id AND control.project_id {}
+     ORDER BY control.id DESC LIMIT 1)
+"""
+
+ENVELOPES: Final = """
+    (SELECT jsonb_agg(to_jsonb(envelope) - 'metadata' - 'name' ORDER BY envelope.id) FROM policy_envelopes envelope
+     WHERE envelope.tenant_id = subject.tenant_id AND envelope.active
+       AND (envelope.attached_to_tenant
+            OR envelope.attached_to_project_id = subject.project_id
+            OR envelope.attached_to_template_id = subject.template_id
+            OR envelope.attached_to_version_id = subject.version_id
+            OR envelope.id = subject.policy_envelope_id))
+"""
+"""The active envelopes of all levels that a row `subject` has to do with."""
+
+# Who asks about an instance asks about its version too; who asks about a version alone gets no instance's columns.
+_FACTS: Final = f"""
+WITH subject AS (
+    SELECT version.tenant_id, version.id AS version_id, version.template_id, version.lifecycle_state, version.genome,
+        version.genome_hash, version.metadata ->> 'source' AS source,
+        instance.id AS instance_id, instance.state, instance.environment_id, instance.policy_envelope_id,
+        instance.cost_caps, instance.spend_today, instance.spend_month, instance.spend_reset_at,
+        instance.parent_instance_id, instance.metadata, instance.project_id AS own_project_id,
+        coalesce(CAST(:project AS uuid), instance.project_id) AS project_id
+    FROM agent_versions version
+    LEFT JOIN agent_instances instance
+        ON instance.tenant_id = version.tenant_id AND instance.id = CAST(:instance AS uuid)
+    WHERE version.tenant_id = :tenant AND version.id = coalesce(
+        CAST(:version AS uuid),
+        (SELECT version_id FROM agent_instances WHERE tenant_id = :tenant AND id = CAST(:instance AS uuid)))
+), found AS (
+    SELECT {ENVELOPES} AS envelopes FROM subject
+)
+SELECT tenant.active AS tenant_active, tenant.timezone, tenant.settings -> 'safetyFloor' ->> 'maxTier' AS max_tier,
+    subject.version_id, subject.template_id, subject.lifecycle_state, subject.genome::text AS genome,
+    subject.genome_hash, subject.source, subject.instance_id, subject.state, subject.environment_id,
+    subject.policy_envelope_id, subject.cost_caps::text AS cost_caps, subject.spend_today, subject.spend_month,
+    subject.spend_reset_at, (subject.metadata -> 'budgetExtra')::text AS budget_extra,
+    subject.own_project_id, project.id AS project_id, found.envelopes::text AS envelopes,
+    ARRAY[
+        {_NEWEST_MODE.format("IS NULL")},
+        {_NEWEST_MODE.format("= subject.project_id")},
+        {_NEWEST_MODE.format("= subject.own_project_id")}
+    ] AS modes,
+    (SELECT jsonb_agg(jsonb_build_array(id, slug, name)) FROM environments
+     WHERE tenant_id = subject.tenant_id AND is_production)::text AS production,
+    (SELECT jsonb_build_object('type', type, 'status', status, 'cost', actual_cost::text,
+            'budget', budget_allocated::text, 'projectId', project_id)
+     FROM tasks WHERE tenant_id = subject.tenant_id AND id = coalesce(CAST(:task AS uuid), run.task_id))::text AS task,
+    coalesce(CAST(:task AS uuid), run.task_id) AS task_id,
+    run.status AS run_status,
+    (SELECT default_role FROM agent_templates
+     WHERE tenant_id = subject.tenant_id AND id = CAST(:child_template AS uuid)) AS child_role,
+    (SELECT jsonb_build_object('id', id, 'status', status, 'grant', metadata -> 'grant', 'toolCallId', tool_call_id)
+     FROM approval_records WHERE tenant_id = subject.tenant_id AND idempotency_key = CAST(:key AS text))::text AS asked,
+    CASE WHEN subject.state = 'DRAINING' THEN EXISTS (
+        SELECT FROM runs WHERE tenant_id = subject.tenant_id AND instance_id = subject.instance_id
+            AND status = 'RUNNING') ELSE false END AS has_running_run,
+    CASE WHEN CAST(:is_spawn AS boolean) THEN jsonb_build_object(
+        'active', (SELECT count(*) FROM agent_instances WHERE tenant_id = subject.tenant_id AND state = 'ACTIVE'),
+        'children', (SELECT count(*) FROM agent_instances child WHERE child.tenant_id = subject.tenant_id
+            AND child.parent_instance_id = subject.instance_id AND child.state <> 'RETIRED'),
+        'depth', (
+            WITH RECURSIVE above AS (
+                SELECT subject.parent_instance_id AS id, 1 AS height WHERE subject.parent_instance_id IS NOT NULL
+                UNION ALL
+                SELECT parent.parent_instance_id, above.height + 1
+                FROM above JOIN agent_instances parent
+                    ON parent.tenant_id = subject.tenant_id AND parent.id = above.id
+                WHERE parent.parent_instance_id IS NOT NULL AND above.height < 100
+            ) SELECT count(*) FROM above)
+    ) END::text AS fleet,
+    CASE WHEN jsonb_path_exists(found.envelopes, '$[*].cost_limits.dailyTokens') THEN (
+        SELECT sum(input_tokens + output_tokens) FROM runs spent
+        WHERE spent.tenant_id = subject.tenant_id AND spent.instance_id = subject.instance_id
+            AND spent.id >= CAST(:since AS uuid)
+            AND spent.started_at >= date_trunc('day', CAST(:now AS timestamptz), tenant.timezone)
+    ) END AS tokens_today
+FROM subject
+JOIN tenants tenant ON tenant.id = subject.tenant_id
+CROSS JOIN found
+LEFT JOIN projects project ON project.tenant_id = subject.tenant_id AND project.id = subject.project_id
+LEFT JOIN runs run ON run.tenant_id = subject.tenant_id AND run.id = CAST(:run AS uuid)
+    AND run.instance_id = subject.instance_id
+"""
+_STATEMENT: Final = text(_FACTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Whose facts are wanted: an instance's, or a version's as if one of its instances were ACTIVE."""
+
+    tenant_id: UUID
+    now: datetime
+    instance_id: UUID | None = None
+    version_id: UUID | None = None
+    project_id: UUID | None = None
+    """Instead of the instance's own."""
+    task_id: UUID | None = None
+    run_id: UUID | None = None
+    """A run of the instance; its task is the task where none is named."""
+    child_template_id: UUID | None = None
+    is_spawn: bool = False
+    key: str | None = None
+    """Idempotency key that an earlier request for approval may have (POL-11)."""
+
+    @property
+    def statement(self) -> TextClause:
+        """The one statement that answers it."""
+        return _STATEMENT.bindparams(
+            tenant=self.tenant_id,
+            now=self.now,
+            instance=self.instance_id,
+            version=self.version_id,
+            project=self.project_id,
+            task=self.task_id,
+            run=self.run_id,
+            child_template=self.child_template_id,
+            is_spawn=self.is_spawn,
+            key=self.key,
+            since=first_id_at(self.now - _LONGEST_DAY),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """The facts with the keys of the rows that they came from."""
+
+    facts: Facts
+    version_id: UUID
+    template_id: UUID
+    instance_id: UUID | None
+    environment_id: UUID | None
+    own_project_id: UUID | None
+    project_id: UUID | None
+    """The project that was asked for, if the tenant has it; else the instance's."""
+    task_id: UUID | None
+    task_project_id: UUID | None
+    """None where the tenant has no such task."""
+    run_status: str | None
+    """None where the instance has no such run."""
+    child_role: str | None
+    asked: Mapping[str, Any] | None = field(default=None)
+    """The request for approval that has the question's key."""
+
+
+def situation_of(row: Row[Any], question: Question) -> Situation:
+    """What the statement found."""
+    task = _json(row.task)
+    return Situation(
+        facts=_facts(row, task, question.now),
+        version_id=row.version_id,
+        template_id=row.template_id,
+        instance_id=row.instance_id,
+        environment_id=row.environment_id,
+        own_project_id=row.own_project_id,
+        project_id=row.project_id,
+        task_id=row.task_id,
+        task_project_id=None if task is None else UUID(task["projectId"]),
+        run_status=row.run_status,
+        child_role=row.child_role,
+        asked=_json(row.asked),
+    )
+
+
+def _facts(row: Row[Any], task: JsonObject | None, now: datetime) -> Facts:
+    fleet = _json(row.fleet)
+    return Facts(
+        policy=resolve(envelopes_of(_json(row.envelopes) or (), row.policy_envelope_id), floor(row.max_tier)),
+        build=build_of(row.genome, row.genome_hash, row.source, row.lifecycle_state),
+        state=InstanceState.ACTIVE if row.state is None else InstanceState(row.state),
+        tenant_active=row.tenant_active,
+        mode=strictest(OperatorMode(mode) for mode in row.modes if mode is not None),
+        has_running_run=row.has_running_run or row.run_status == "RUNNING",
+        spend=_spend(row, now),
+        cost_caps={
+            name: Decimal(str(limit)) for name, limit in (_json(row.cost_caps) or {}).items() if limit is not None
+        },
+        task=None
+        if task is None
+        else Work(
+            TaskType(task["type"]),
+            TaskStatus(task["status"]),
+            Decimal(task["cost"]),
+            None if task["budget"] is None else Decimal(task["budget"]),
+        ),
+        fleet=None if fleet is None else Fleet(fleet["active"], fleet["children"], fleet["depth"]),
+        production=frozenset(word.casefold() for names in _json(row.production) or () for word in names),
+    )
+
+
+def _spend(row: Row[Any], now: datetime) -> Spend:
+    """What is spent of today's and this month's limits; a reset that is due counts as done (BUD-2)."""
+    if row.instance_id is None:
+        return Spend()
+    today, month = row.spend_today, row.spend_month
+    if row.spend_reset_at is not None and now >= row.spend_reset_at:
+        today = Decimal(0)
+        zone = ZoneInfo(row.timezone)
+        # The counters belong to the day that ended with the reset.
+        last = (row.spend_reset_at - timedelta(milliseconds=1)).astimezone(zone)
+        local = now.astimezone(zone)
+        if (last.year, last.month) != (local.year, local.month):
+            month = Decimal(0)
+    return Spend(today, month, int(row.tokens_today or 0), budget_extra(_json(row.budget_extra), now))
+
+
+def envelopes_of(rows: Sequence[Mapping[str, Any]], own: UUID | None) -> list[Envelope]:
+    """Envelopes out of their rows as JSON. `own` is that of the instance alone: it stands in the place of the
+    version's, if it is active (POL-4)."""
+    found = [_envelope(row, own) for row in rows]
+    if any(one.id == own for one in found):
+        found = [one for one in found if one.level is not PolicyLevel.VERSION or one.id == own]
+    return found
+
+
+def _envelope(row: Mapping[str, Any], own: UUID | None) -> Envelope:
+    row_id = UUID(row["id"])
+    level = next((level for column, level in _LEVELS if row[column] is not None), PolicyLevel.TENANT)
+    return Envelope(
+        UUID(row["tenant_id"]),
+        row_id,
+        row["version"],
+        row["updated_at"],
+        PolicyLevel.VERSION if row_id == own else level,
+        row["priority"],
+        {name: row[name] for name in FIELDS},
+    )
+
+
+def floor(text_of_tier: str | None) -> int | None:
+    """The safety floor out of a tenant's settings; what is no number is none (POL-5)."""
+    return int(text_of_tier) if text_of_tier is not None and text_of_tier.isdecimal() else None
+
+
+@lru_cache(maxsize=2048)
+def build_of(genome_text: str, recorded_hash: str, source: str | None, lifecycle: str) -> Build:
+    """What a version is, out of its genome's text; kept, since hashing a genome costs more than a verdict (GEN-8).
+
+    A legacy genome without tools has no manifest, which restricts nothing (decision 39).
+    """
+    genome = orjson.loads(genome_text)
+    manifest = genome.get("toolManifest") or []
+    tools = frozenset(str(tool.get("toolId", "")).casefold() for tool in manifest if isinstance(tool, dict))
+    spawning = genome.get("spawnConstraints") or {}
+    roles, most = spawning.get("allowedSubordinateRoles"), spawning.get("maxChildren")
+    try:
+        is_tampered = genome_hash(genome) != recorded_hash
+    except CanonicalError:
+        is_tampered = True
+    return Build(
+        LifecycleState(lifecycle),
+        is_tampered,
+        None if not tools and (source or "").startswith("legacy-") else tools,
+        None if roles is None else frozenset(str(role).casefold() for role in roles),
+        most if isinstance(most, int) else None,
+    )
+
+
+def _json(value: str | None) -> Any:
+    return None if value is None else orjson.loads(value)
