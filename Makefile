@@ -48,7 +48,7 @@ test: lint
 	@$(BIN)/pytest -n auto --dist worksteal
 
 test-long: install
-	@FLEETGRAPH_TEST_LONG=1 $(BIN)/pytest -n auto --dist worksteal -m long
+	@$(BIN)/pytest -n auto --dist worksteal -m long
 
 bench: install
 	@$(BIN)/python -m bench $(ARGS)
