@@ -26,6 +26,7 @@ from app.intelligence import queries as intelligence
 from app.legacy import queries as legacy
 from app.lineage import queries as lineage
 from app.notification import queries as notification
+from app.platform import emergency
 from app.platform import mutations as platform_mutations
 from app.platform import queries as platform
 from app.platform.viewer import viewer
@@ -64,7 +65,10 @@ MUTATIONS = (
 def schema() -> strawberry.Schema:
     """The schema of the gateway, with the kit's resolvers in place."""
     fields = [one for domain in DOMAINS for one in domain.FIELDS]
-    across = [cast("StrawberryField", one) for one in (viewer, change_log_verify, *lineage.FIELDS, *legacy.FIELDS)]
+    across = [
+        cast("StrawberryField", one)
+        for one in (viewer, change_log_verify, *emergency.FIELDS, *lineage.FIELDS, *legacy.FIELDS)
+    ]
     query = create_type(
         "Query",
         [node, nodes, *across, *fields],

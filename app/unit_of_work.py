@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -191,6 +191,10 @@ class UnitOfWork:
         )
         self._changes.append(draft)
         return draft.id
+
+    def record_drafts(self, drafts: Iterable[ChangeDraft]) -> None:
+        """Note changes of rows that were never loaded: a cascade's, by the thousand."""
+        self._changes.extend(drafts)
 
     def emit(self, kind: OpEventType, **columns: Any) -> UUID:
         """Note an op event; `columns` are those of the log. Returns the id that its row will have."""

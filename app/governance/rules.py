@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from db.enums import RiskLevel
+from db.enums.described import Described
 
 _GREEN: Final = """
     read read_file search grep glob list_dir list_files web_search think read_db query_db post_comment create_doc
@@ -103,6 +104,40 @@ ALWAYS_DECIDED: Final = frozenset(
     {"VERSION_PROMOTION", "DEPLOYMENT", "POLICY_AUTONOMY_INCREASE", "INSTANCE_REACTIVATION", "BUDGET_OVERRIDE"}
 )
 """Requests that a person decides on whatever their risk (APR-3)."""
+
+
+REQUEST_TARGETS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "VERSION_PROMOTION": "AgentVersion",
+        "DEPLOYMENT": "Deployment",
+        "INSTANCE_REACTIVATION": "AgentInstance",
+        "INSTANCE_QUARANTINE": "AgentInstance",
+        "BUDGET_OVERRIDE": "AgentInstance",
+        "POLICY_AUTONOMY_INCREASE": "PolicyEnvelope",
+        "COMPLETE_TASK": "Task",
+    }
+)
+"""What a request must be about, where its approval is looked for by that row (APR-13)."""
+_NEEDS_WAY_BACK: Final = frozenset({"DEPLOYMENT", "VERSION_PROMOTION"})
+HIGHEST_ESCALATION: Final = 3
+"""1 tells all approvers, 2 the admins, 3 raises an alert (APR-8)."""
+
+
+class ApprovalChoice(Described):
+    """What a person says to a request (APR-4)."""
+
+    APPROVE = "APPROVE", "Let it happen; RED needs two people who say so, each with a reason."
+    DENY = "DENY", "Refuse it, with a reason; one person suffices."
+
+
+def needs_way_back(request_type: str, risk: RiskLevel) -> bool:
+    """Whether a request must say how to put things back (APR-1)."""
+    return risk is RiskLevel.RED or request_type in _NEEDS_WAY_BACK
+
+
+def needs_reason(choice: ApprovalChoice, risk: RiskLevel | None) -> bool:
+    """Whether a vote needs a reason (APR-4)."""
+    return choice is ApprovalChoice.DENY or risk is RiskLevel.RED
 
 
 def request_lifetime(request_type: str) -> timedelta:

@@ -62,6 +62,6 @@ async def usable_approval(uow: UnitOfWork, request_type: str, entity: str, row_i
         )
         .order_by(ApprovalRecord.id)
         .limit(1)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return (await uow.session.scalars(statement)).first()

@@ -1,5 +1,5 @@
 """Commands of governance."""
 
-from app.governance.commands import approvals, deadlines, deployments, policy
+from app.governance.commands import approvals, deadlines, deployments, policy, roles
 
-__all__ = ["approvals", "deadlines", "deployments", "policy"]
+__all__ = ["approvals", "deadlines", "deployments", "policy", "roles"]

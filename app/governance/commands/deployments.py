@@ -72,7 +72,7 @@ async def create_deployment(
             template_id=version.template_id,
             environment_id=environment.id,
             target_version_id=version.id,
-            previous_version_id=None if current is None else current.target_version_id,
+            previous_version_id=None if current is None else _returns_to(current, version.id),
             rollout_policy=rollout_policy,
             status=DeploymentStatus.PENDING,
             created_by_operator_id=uow.actor.id,
@@ -107,33 +107,38 @@ async def approve_deployment(uow: UnitOfWork, deployment_id: UUID) -> Deployment
 async def activate_deployment(
     uow: UnitOfWork, deployment_id: UUID, expected_status: DeploymentStatus | None = None
 ) -> Deployment | Done | Refused:
-    """DEP-1, DEP-2. Bring a release into force; the one before it is retired, and its agents are started (DEP-5)."""
+    """DEP-1, DEP-2. Bring a release into force; the one before it is retired, and its agents are started (DEP-5).
+
+    A release that is ROLLING_BACK, as an import may bring one, comes back into force as long as nothing replaces it.
+    """
     found = await _locked(uow, deployment_id)
     if isinstance(found, Refused):
         return found
     deployment, version, environment = found
     uow.permit(environment_id=environment.id)
-    refused = refuse_step(
-        DEPLOYMENT, deployment.status, DeploymentStatus.ACTIVE, uow.actor_type, expected_status
-    ) or await _not_ready(uow, deployment, version, environment)
-    if refused:
+    before = deployment.status
+    if refused := refuse_step(DEPLOYMENT, before, DeploymentStatus.ACTIVE, uow.actor_type, expected_status):
         return refused
     former = await _in_force(uow, deployment.template_id, environment.id)
+    if before is DeploymentStatus.ROLLING_BACK and former is not None:
+        return Refused(Refusal.DEPENDENCY_NOT_MET, "Another release has replaced it. Roll that one back instead.")
+    if before is DeploymentStatus.PENDING and (refused := await _not_ready(uow, deployment, version, environment)):
+        return refused
     if former is not None:
         former.status, former.retired_at = DeploymentStatus.RETIRED, uow.now
         # The index that allows one deployment in force looks at each statement.
         await uow.session.flush()
     deployment.status, deployment.activated_at = DeploymentStatus.ACTIVE, uow.now
-    if deployment.previous_version_id is None and former is not None:
-        deployment.previous_version_id = former.target_version_id
+    if former is not None:
+        deployment.previous_version_id = _returns_to(former, version.id)
     first = _record(
         uow,
         ChangeRecordType.DEPLOYMENT_ACTIVATED,
         deployment,
-        DeploymentStatus.PENDING,
+        before,
         supersedes=None if former is None else str(former.id),
     )
-    spawned = await _spawn(uow, deployment, version, first)
+    spawned = 0 if before is DeploymentStatus.ROLLING_BACK else _spawn(uow, deployment, version, first)
     uow.notify("DEPLOYMENT_ACTIVATED", deployment, {"versionId": str(version.id), "instances": spawned})
     return Done(deployment, {"spawned_instances": spawned})
 
@@ -156,7 +161,7 @@ async def roll_back_deployment(
     if refused := refuse_step(DEPLOYMENT, deployment.status, DeploymentStatus.ROLLING_BACK, uow.actor_type):
         return refused
     version = await uow.get(AgentVersion, deployment.previous_version_id)
-    if version is None:
+    if version is None or version.id == deployment.target_version_id:
         return Refused(Refusal.DEPENDENCY_NOT_MET, "There is no version before this one to return to.")
     if version.lifecycle_state not in (LifecycleState.APPROVED, LifecycleState.DEPRECATED):
         message = f"The version before is {version.lifecycle_state.value}; it cannot run again. Deploy another one."
@@ -202,7 +207,7 @@ async def roll_back_deployment(
             caused_by_id=first,
             version_id=bad_version.id,
         )
-    uow.notify("DEPLOYMENT_ACTIVATED", back, {"versionId": str(version.id), "rollbackOf": str(deployment.id)})
+    uow.notify("DEPLOYMENT_ROLLED_BACK", deployment, {"versionId": str(version.id), "replacedBy": str(back.id)})
     return Done(back, {"drained_instances": drained})
 
 
@@ -221,12 +226,15 @@ async def cancel_deployment(uow: UnitOfWork, deployment_id: UUID, reason: str | 
 
 
 async def _locked(uow: UnitOfWork, deployment_id: UUID) -> tuple[Deployment, AgentVersion, Environment] | Refused:
-    """The deployment and its version. The template's lock makes all releases of a template take turns."""
+    """The deployment and its versions. The template's lock makes all releases of a template take turns."""
     seen = await uow.get(Deployment, deployment_id)
     if seen is None:
         return Refused(Refusal.NOT_FOUND, "No such deployment.", "deployment_id")
     await uow.lock(AgentTemplate, seen.template_id)
-    version = await uow.lock(AgentVersion, seen.target_version_id)
+    await uow.session.refresh(seen)  # another release of the template may have ended meanwhile
+    versions = [one for one in (seen.target_version_id, seen.previous_version_id) if one is not None]
+    await uow.lock_all(AgentVersion, versions)
+    version = await uow.get(AgentVersion, seen.target_version_id)
     deployment = await uow.lock(Deployment, deployment_id)
     environment = await uow.get(Environment, seen.environment_id)
     if deployment is None or version is None or environment is None:
@@ -255,6 +263,11 @@ async def _not_ready(
     return await refuse_tampered(uow, version)
 
 
+def _returns_to(former: Deployment, version_id: UUID) -> UUID | None:
+    """The version that a rollback returns to: the one in force before, or the one before that if it is the same."""
+    return former.target_version_id if former.target_version_id != version_id else former.previous_version_id
+
+
 async def _in_force(uow: UnitOfWork, template_id: UUID, environment_id: UUID) -> Deployment | None:
     statement = select(Deployment).where(
         Deployment.tenant_id == uow.tenant_id,
@@ -262,10 +275,10 @@ async def _in_force(uow: UnitOfWork, template_id: UUID, environment_id: UUID) ->
         Deployment.environment_id == environment_id,
         Deployment.status == DeploymentStatus.ACTIVE,
     )
-    return (await uow.session.scalars(statement.with_for_update())).first()
+    return (await uow.session.scalars(statement.with_for_update(key_share=True))).first()
 
 
-async def _spawn(uow: UnitOfWork, deployment: Deployment, version: AgentVersion, caused_by_id: UUID) -> int:
+def _spawn(uow: UnitOfWork, deployment: Deployment, version: AgentVersion, caused_by_id: UUID) -> int:
     """Provision the agents of a release whose planner named a project."""
     notes = deployment.metadata_ or {}
     if "projectId" not in notes:

@@ -6,6 +6,7 @@ from app.registry.commands.instances import (
     issue_instance_token,
     mode_of,
     move_instance,
+    resume_instance,
     revoke_instance_tokens,
     transition_instance,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "issue_instance_token",
     "mode_of",
     "move_instance",
+    "resume_instance",
     "revoke_instance_tokens",
     "scan_identities",
     "set_identity",

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from app.commands import Done, Refusal, Refused, command
 from app.governance.standing import effective_tier, usable_approval
 from app.lifecycle import refuse_step
-from app.platform.rules import strictest
+from app.platform.rules import Standing, strictest, under
 from app.registry.integrity import refuse_tampered
 from app.registry.machines import INSTANCE
 from app.unit_of_work import UnitOfWork
@@ -33,6 +33,7 @@ from db.models import (
     PolicyEnvelope,
     Project,
     Provider,
+    Tenant,
 )
 
 _TIER_FREE_TO_RUN_ON: Final = 4
@@ -220,7 +221,7 @@ async def _may_start(uow: UnitOfWork, instance: AgentInstance) -> Refused | None
     environment = await uow.get(Environment, instance.environment_id)
     if version is None or environment is None:
         return Refused(Refusal.NOT_FOUND, "No such row.", "instance_id")
-    if (mode := await mode_of(uow, instance.project_id)) is not OperatorMode.NORMAL:
+    if (mode := await mode_of(uow, instance.project_id, hold=True)) is not OperatorMode.NORMAL:
         return Refused(Refusal.DEPENDENCY_NOT_MET, f"The emergency mode is {mode.value}: nothing starts (EMG-4).")
     good = (LifecycleState.APPROVED,) if environment.is_production else _TESTABLE
     rolled_back = version.lifecycle_state is LifecycleState.DEPRECATED and instance.deployment_id is not None
@@ -234,8 +235,38 @@ async def _may_start(uow: UnitOfWork, instance: AgentInstance) -> Refused | None
     return None
 
 
-async def mode_of(uow: UnitOfWork, project_id: UUID | None) -> OperatorMode:
-    """EMG-1. The emergency mode in force for a project."""
+async def resume_instance(
+    uow: UnitOfWork,
+    instance: AgentInstance,
+    *,
+    reason: str | None,
+    cause: PauseCause,
+    caused_by_id: UUID,
+    approval_id: str | None = None,
+) -> None:
+    """Let a paused instance go on, as far as the emergency mode lets it: what the mode holds, its end releases."""
+    mode = await mode_of(uow, instance.project_id, hold=True)
+    goal = under(mode, Standing(InstanceState.ACTIVE))
+    if goal.state is not instance.state:
+        move_instance(
+            uow,
+            instance,
+            goal.state,
+            reason=reason,
+            cause=cause if goal.paused_by is None else goal.paused_by,
+            caused_by_id=caused_by_id,
+            approval_id=approval_id,
+        )
+    instance.paused_by, instance.pre_pause_state = goal.paused_by, goal.returns_to
+
+
+async def mode_of(uow: UnitOfWork, project_id: UUID | None, *, hold: bool = False) -> OperatorMode:
+    """EMG-1. The emergency mode in force for a project.
+
+    With `hold` it stays in force until this transaction ends, so that nothing starts beside an emergency's cascade.
+    """
+    if hold:
+        await uow.session.execute(select(Tenant.id).where(Tenant.id == uow.tenant_id).with_for_update(read=True))
     modes = []
     for scope in (None, project_id) if project_id else (None,):
         newest = (

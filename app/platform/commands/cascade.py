@@ -1,0 +1,309 @@
+"""What a change of the emergency mode does to agents, tasks and runs: a handful of statements, whatever the size.
+
+Each table is read and locked with one statement, in the order of ids, judged by the pure rules, and written with one
+(decision 38). The records are made of what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.platform.rules import BLOCKED_REASON, STOPPED_WORK, Standing, is_at_least, under
+from app.unit_of_work import UnitOfWork
+from db.enums import (
+    ActorType,
+    ChangeRecordType,
+    InstanceState,
+    OperatorMode,
+    OpEventType,
+    RunStatus,
+    TaskStatus,
+    ToolCallStatus,
+)
+from db.logs import ChangeDraft
+from db.models import AgentInstance, OperatorControl, Run, Task, TaskAssignee, ToolCall
+
+CAUSE: Final = "EMERGENCY"
+QUARANTINED: Final = "quarantined"
+"""Why a run failed that an emergency ended (EMG-4)."""
+_FORMER: Final = "preBlockStatus"
+_CONTROL: Final = "emergencyControlId"
+_LIVING: Final = (
+    InstanceState.ACTIVE,
+    InstanceState.PAUSED,
+    InstanceState.READONLY,
+    InstanceState.DRAINING,
+)
+_STOPPED: Final = (InstanceState.PAUSED, InstanceState.QUARANTINED)
+
+
+class Cascade:
+    """One change of the mode on its way through the fleet."""
+
+    def __init__(
+        self,
+        uow: UnitOfWork,
+        control: OperatorControl,
+        follows: Mapping[UUID, OperatorMode],
+        stopped: Sequence[UUID],
+    ) -> None:
+        """`follows` are the projects that the change reaches, with the mode now in force there; `stopped` all those of
+        the tenant that are PAUSED or QUARANTINED now."""
+        self._uow = uow
+        self._control = control
+        self._follows = follows
+        self._stopped = stopped
+        self._drafts: list[dict[str, Any]] = []
+        self.instance_ids: list[UUID] = []
+        self.task_ids: list[UUID] = []
+        self.run_ids: list[UUID] = []
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rows the change moved."""
+        return {
+            "instances_changed": len(self.instance_ids),
+            "tasks_changed": len(self.task_ids),
+            "runs_failed": len(self.run_ids),
+        }
+
+    async def run(self) -> None:
+        """Move agents, then their tasks, then their runs."""
+        await self._uow.session.flush()
+        await self._move_instances()
+        if any(is_at_least(mode, OperatorMode.PAUSED) for mode in self._follows.values()):
+            await self._block_tasks()
+        if not all(is_at_least(mode, OperatorMode.PAUSED) for mode in self._follows.values()):
+            await self._release_tasks()
+        if OperatorMode.QUARANTINED in self._follows.values():
+            await self._fail_runs()
+
+    def record(self, caused_by_id: UUID | None) -> None:
+        """Note a change record for every agent and task that moved; without a record of the whole they hang on none."""
+        self._uow.record_drafts(
+            ChangeDraft(
+                actor_type=ActorType.SYSTEM,
+                reason=self._control.reason,
+                timestamp=self._uow.now,
+                caused_by_id=caused_by_id,
+                **draft,
+            )
+            for draft in self._drafts
+        )
+
+    async def _move_instances(self) -> None:
+        table = AgentInstance
+        statement = (
+            select(table.id, table.project_id, table.version_id, table.state, table.paused_by, table.pre_pause_state)
+            .where(
+                table.tenant_id == self._uow.tenant_id,
+                table.project_id.in_(list(self._follows)),
+                table.state.in_(_LIVING),
+            )
+            .order_by(table.id)
+            .with_for_update(key_share=True)
+        )
+        goals: dict[UUID, Standing] = {}
+        for row in await self._uow.session.execute(statement):
+            standing = Standing(row.state, row.paused_by, row.pre_pause_state)
+            goal = under(self._follows[row.project_id], standing)
+            if goal == standing:
+                continue
+            goals[row.id] = goal
+            if goal.state is not standing.state:
+                self.instance_ids.append(row.id)
+                self._drafts.append(
+                    self._draft(
+                        ChangeRecordType.INSTANCE_TRANSITIONED,
+                        table.__name__,
+                        row,
+                        {"state": row.state.value},
+                        {"state": goal.state.value},
+                        instance_id=row.id,
+                        version_id=row.version_id,
+                    )
+                )
+        # A few kinds of goal, however many instances: one statement a kind.
+        for goal in dict.fromkeys(goals.values()):
+            ids = [one for one, its in goals.items() if its == goal]
+            await self._update(table, ids, state=goal.state, paused_by=goal.paused_by, pre_pause_state=goal.returns_to)
+
+    async def _block_tasks(self) -> None:
+        """EMG-4. Every task that is not finished and has an assignee whom the emergency holds."""
+        for mode, reason in BLOCKED_REASON.items():
+            projects = [project for project, its in self._follows.items() if its is mode]
+            if not projects:
+                continue
+            held = self._assignee_in(projects, AgentInstance.state.in_(_STOPPED))
+            found = await self._tasks(Task.status.in_(STOPPED_WORK), held)
+            notes = {_FORMER: Task.status, _CONTROL: str(self._control.id)}
+            kept = func.coalesce(Task.metadata_, cast({}, JSONB))
+            pairs = [part for key, value in notes.items() for part in (key, value)]
+            await self._update(
+                Task,
+                [row.id for row in found],
+                status=TaskStatus.BLOCKED,
+                blocked_reason=reason,
+                metadata_=kept.op("||")(func.jsonb_build_object(*pairs)),
+            )
+            for row in found:
+                self._note_task(row, row.status, TaskStatus.BLOCKED)
+
+    async def _release_tasks(self) -> None:
+        """EMG-6. Every task that an emergency blocked and that none holds any more goes back to where it was."""
+        former = Task.metadata_[_FORMER].astext
+        found = await self._tasks(
+            Task.status == TaskStatus.BLOCKED,
+            Task.blocked_reason.in_(list(BLOCKED_REASON.values())),
+            former.in_([one.value for one in STOPPED_WORK]),
+            ~self._assignee_in(self._stopped),
+        )
+        left = Task.metadata_.op("-")(cast([_FORMER, _CONTROL], ARRAY(Text)))
+        await self._update(
+            Task,
+            [row.id for row in found],
+            status=former,
+            blocked_reason=None,
+            metadata_=func.nullif(left, cast({}, JSONB)),
+        )
+        for row in found:
+            self._note_task(row, TaskStatus.BLOCKED, TaskStatus(row.former))
+
+    async def _fail_runs(self) -> None:
+        """EMG-4. Under QUARANTINED no run goes on, nor any of its tool calls."""
+        projects = [project for project, its in self._follows.items() if its is OperatorMode.QUARANTINED]
+        quarantined = select(AgentInstance.id).where(
+            AgentInstance.tenant_id == self._uow.tenant_id,
+            AgentInstance.project_id.in_(projects),
+            AgentInstance.state == InstanceState.QUARANTINED,
+        )
+        ended_ms = func.extract("epoch", self._uow.now - Run.started_at) * 1000
+        failed = (
+            update(Run)
+            .where(
+                Run.tenant_id == self._uow.tenant_id,
+                Run.status == RunStatus.RUNNING,
+                Run.instance_id.in_(quarantined),
+            )
+            .values(
+                status=RunStatus.FAILED,
+                error=QUARANTINED,
+                ended_at=self._uow.now,
+                duration_ms=func.greatest(0, func.floor(ended_ms)),
+                updated_at=self._uow.now,
+            )
+            .returning(Run.id, Run.instance_id, Run.version_id, Run.project_id, Run.task_id, Run.duration_ms)
+            .execution_options(synchronize_session=False)
+        )
+        for row in await self._uow.session.execute(failed):
+            self.run_ids.append(row.id)
+            self._uow.emit(
+                OpEventType.RUN_FAILED,
+                run_id=row.id,
+                instance_id=row.instance_id,
+                version_id=row.version_id,
+                project_id=row.project_id,
+                task_id=row.task_id,
+                payload={"status": RunStatus.FAILED.value, "reason": QUARANTINED, "durationMs": row.duration_ms},
+            )
+        status = ToolCall.status
+        denied, ended = (literal(one, status.type) for one in (ToolCallStatus.DENIED, ToolCallStatus.FAILED))
+        goal = case((status == ToolCallStatus.PENDING, denied), else_=ended)
+        open_calls = status.in_([ToolCallStatus.PENDING, ToolCallStatus.RUNNING])
+        await self._uow.session.execute(
+            update(ToolCall)
+            .where(ToolCall.tenant_id == self._uow.tenant_id, _among(ToolCall.run_id, self.run_ids), open_calls)
+            .values(status=goal, error=QUARANTINED, ended_at=self._uow.now, updated_at=self._uow.now)
+            .execution_options(synchronize_session=False)
+        )
+
+    async def _tasks(self, *conditions: ColumnElement[bool]) -> Sequence[Any]:
+        statement = (
+            select(Task.id, Task.project_id, Task.status, Task.metadata_[_FORMER].astext.label("former"))
+            .where(Task.tenant_id == self._uow.tenant_id, *conditions)
+            .order_by(Task.id)
+            .with_for_update(key_share=True)
+        )
+        return (await self._uow.session.execute(statement)).all()
+
+    def _assignee_in(self, projects: Sequence[UUID], *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+        """Whether a task has an assignee who works for one of the projects."""
+        return exists(
+            select(TaskAssignee.task_id)
+            .join(
+                AgentInstance,
+                and_(AgentInstance.tenant_id == TaskAssignee.tenant_id, AgentInstance.id == TaskAssignee.instance_id),
+            )
+            .where(
+                TaskAssignee.tenant_id == Task.tenant_id,
+                TaskAssignee.task_id == Task.id,
+                AgentInstance.project_id.in_(projects),
+                *conditions,
+            )
+            .correlate(Task)
+        )
+
+    async def _update(self, model: Any, ids: Sequence[UUID], **values: Any) -> None:
+        if not ids:
+            return
+        await self._uow.session.execute(
+            update(model)
+            .where(model.tenant_id == self._uow.tenant_id, _among(model.id, ids))
+            .values(**values, updated_at=self._uow.now)
+            .execution_options(synchronize_session=False)
+        )
+
+    def _note_task(self, row: Any, before: TaskStatus, after: TaskStatus) -> None:
+        self.task_ids.append(row.id)
+        self._drafts.append(
+            self._draft(
+                ChangeRecordType.TASK_TRANSITIONED,
+                Task.__name__,
+                row,
+                {"status": before.value},
+                {"status": after.value},
+            )
+        )
+
+    def _draft(
+        self,
+        kind: ChangeRecordType,
+        entity: str,
+        row: Any,
+        before: dict[str, Any],
+        after: dict[str, Any],
+        **columns: Any,
+    ) -> dict[str, Any]:
+        return {
+            "type": kind,
+            "target_entity": entity,
+            "target_id": row.id,
+            "before_state": before,
+            "after_state": {**after, "cause": CAUSE, "controlId": str(self._control.id)},
+            "project_id": row.project_id,
+            **columns,
+        }
+
+
+def _among(column: Any, ids: Sequence[UUID]) -> ColumnElement[bool]:
+    """Whether a column holds one of many ids: they travel as one array, however many."""
+    return column == func.any(bindparam(None, list(ids), ARRAY(Uuid)))  # type: ignore[no-any-return]
