@@ -195,7 +195,6 @@ class Engine:
         for doc, entity, row in entries:
             self.world.keys.add(entity, doc.id, row)
             self.world.report.table(doc.table).written += 1
-            self.world.report.created[entity] += 1
 
     async def write(self, entity: str, target: Table, mapped: Sequence[Mapped]) -> None:
         """Insert rows with their lists and their entries in the side map."""

@@ -120,12 +120,14 @@ class Journal:
         for chunk in _chunks(self.changes):
             drafts = await self._with_free_keys(connection, chunk)
             await append_change_records(connection, self.world.tenant_id, drafts)
+            self.world.report.created["ChangeRecord"] += len(drafts)
         if self.span is not None:
             since, until = self.span
             ensure = text("SELECT count(*) FROM gateway.ensure_op_event_partitions(:since, :until)")
             await connection.execute(ensure, {"since": since, "until": until})
         for events in _chunks(self.events):
-            await append_op_events(connection, self.world.tenant_id, events)
+            appended = await append_op_events(connection, self.world.tenant_id, events)
+            self.world.report.created["OpEvent"] += appended.stored
 
     async def _with_free_keys(self, connection: AsyncConnection, drafts: list[ChangeDraft]) -> list[ChangeDraft]:
         """The drafts, where an idempotency key that is taken already stands in the metadata instead."""
