@@ -22,6 +22,7 @@ from app.commands import COMMANDS, Body, Done, Refusal, Refused
 from app.graph.context import Info, context_of
 from app.graph.errors import BadUserInput, Forbidden
 from app.graph.fields import GraphField, argument, described_enum, graph_field, list_of, optional
+from app.graph.ids import global_id
 from app.graph.inputs import INPUTS, InputField, OverLong, arguments_of, given
 from app.graph.registry import ENTITIES, TYPES, Named, camel
 from app.idempotency import LONGEST_KEY, Key
@@ -82,6 +83,20 @@ class Shown:
     description: str
     of: str | None = None
     make: Callable[[Mapping[str, Any], Info], Any] | None = None
+
+
+def shown_id(name: str, entity: str, description: str) -> Shown:
+    """A further field with the global id of a row that the caller cannot read, or that is gone: `Done.extras` has its
+    UUID as text, or a list of them."""
+    prefix = ENTITIES[entity].prefix
+
+    def make(extras: Mapping[str, Any], _info: Info) -> Any:
+        value = extras.get(name)
+        if isinstance(value, list):
+            return [global_id(prefix, UUID(one)) for one in value]
+        return None if value is None else global_id(prefix, UUID(value))
+
+    return Shown(name, strawberry.ID, description, make=make)
 
 
 def mutation(name: str, body: Body, input_cls: type, result: type | None, *, shows: Sequence[Shown] = ()) -> GraphField:

@@ -1,5 +1,5 @@
 """Mutations of governance."""
 
-from app.governance.mutations import approvals, deployments, policy
+from app.governance.mutations import approvals, deployments, policy, roles
 
-FIELDS = (*policy.FIELDS, *approvals.FIELDS, *deployments.FIELDS)
+FIELDS = (*policy.FIELDS, *approvals.FIELDS, *deployments.FIELDS, *roles.FIELDS)

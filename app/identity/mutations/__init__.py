@@ -1,6 +1,6 @@
 """Mutations of tenancy and identity."""
 
-from app.identity.mutations import people, places
+from app.identity.mutations import bootstrap, people, places
 
-FIELDS = (*places.FIELDS, *people.FIELDS)
+FIELDS = (*bootstrap.FIELDS, *places.FIELDS, *people.FIELDS)
 """Each is one command, with its record."""
