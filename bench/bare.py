@@ -54,6 +54,7 @@ _INSTANCE: Final = f"""
         FROM agent_instances WHERE tenant_id = $1 AND id = $2)))::text
 """
 
+# Ids begin with the time of creation, and have the index: a time is given as the first id of it.
 _INSTANCES: Final = _list(
     "agentInstances",
     f"""
@@ -63,7 +64,7 @@ _INSTANCES: Final = _list(
             'id', {_id("ver", "v.id")}, 'versionLabel', v.version_label, 'lifecycleState', v.lifecycle_state,
             'genomeHash', v.genome_hash, 'template', json_build_object(
                 'id', {_id("tpl", "t.id")}, 'name', t.name, 'defaultRole', t.default_role))) AS node
-    FROM (SELECT * FROM agent_instances WHERE tenant_id = $1 ORDER BY id LIMIT 51) i
+    FROM (SELECT * FROM agent_instances WHERE tenant_id = $1 AND id >= $2 ORDER BY id LIMIT 51) i
     JOIN agent_versions v ON v.tenant_id = $1 AND v.id = i.version_id
     JOIN agent_templates t ON t.tenant_id = $1 AND t.id = v.template_id
     """,
@@ -75,7 +76,7 @@ _WORK: Final = _list(
     SELECT row_number() OVER (ORDER BY i.id) AS n, 20 AS size, i.id, json_build_object(
         'id', {_id("ins", "i.id")}, 'name', i.name, 'state', i.state,
         'tasks', json_build_object('edges', coalesce(tasks.edges, '[]'))) AS node
-    FROM (SELECT id, name, state FROM agent_instances WHERE tenant_id = $1 ORDER BY id LIMIT 21) i
+    FROM (SELECT * FROM agent_instances WHERE tenant_id = $1 AND id >= $2 ORDER BY id LIMIT 21) i
     LEFT JOIN LATERAL (
         SELECT json_agg(json_build_object('node', json_build_object(
             'id', {_id("tsk", "k.id")}, 'title', k.title, 'status', k.status,
@@ -102,7 +103,7 @@ _WORK: Final = _list(
     """,
 )
 
-# The id of an op event carries its time, and the partitions are ranges of ids: the bounds are given as ids.
+# As above, an id carries a time, and the partitions are ranges of ids: the bounds are given as ids.
 _EVENTS: Final = _list(
     "opEvents",
     f"""
@@ -165,6 +166,10 @@ def _instance_arguments(variables: dict[str, Any]) -> tuple[Any, ...]:
     return (UUID(variables["id"].removeprefix("ins_")),)
 
 
+def _page_arguments(variables: dict[str, Any]) -> tuple[Any, ...]:
+    return (_first_id(datetime.fromisoformat(variables["from"])),)
+
+
 def _range_arguments(variables: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(_first_id(datetime.fromisoformat(variables[name])) for name in ("from", "to"))
 
@@ -175,8 +180,8 @@ def _first_id(at: datetime) -> UUID:
 
 _STATEMENTS: Final[dict[str, tuple[str, Callable[[dict[str, Any]], tuple[Any, ...]]]]] = {
     "Instance": (_INSTANCE, _instance_arguments),
-    "Instances": (_INSTANCES, _no_arguments),
-    "Work": (_WORK, _no_arguments),
+    "Instances": (_INSTANCES, _page_arguments),
+    "Work": (_WORK, _page_arguments),
     "Events": (_EVENTS, _range_arguments),
     "Approvals": (_APPROVALS, _no_arguments),
 }

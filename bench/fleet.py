@@ -27,6 +27,7 @@ _DIRECTORY_VARIABLE: Final = "FLEETGRAPH_BENCH_DIR"
 # Nothing changes while it is measured, so nothing is to be cleaned up in the background.
 _POSTGRES: Final = {"autovacuum": "off"}
 _INSTANCES: Final = 200
+_BIRTHS: Final = 10
 _MOMENTS: Final = 20
 
 
@@ -118,6 +119,7 @@ async def _look(directory: Path, gateway: str, owner: str, platform: str, pid: i
         instances = await connection.fetch(
             "SELECT id FROM agent_instances WHERE tenant_id = $1 ORDER BY md5(id::text) LIMIT $2", tenant_id, _INSTANCES
         )
+        births = await connection.fetch(_BIRTHS_SQL, tenant_id, _BIRTHS)
         moments = await connection.fetch(_MOMENTS_SQL, tenant_id, _MOMENTS)
         tables = ("agent_instances", "agent_versions", "tasks", "runs", "tool_calls", "op_events", "approval_records")
         rows = {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
@@ -133,12 +135,28 @@ async def _look(directory: Path, gateway: str, owner: str, platform: str, pid: i
         owner_url=owner,
         platform_url=platform,
         tenant_id=tenant_id,
-        samples=Samples([global_id("ins", row["id"]) for row in instances], [row["timestamp"] for row in moments]),
+        samples=Samples(
+            [global_id("ins", row["id"]) for row in instances],
+            [row["created_at"] for row in births],
+            [row["timestamp"] for row in moments],
+        ),
         postgres_pid=pid,
         postgres_version=version,
         rows=rows,
     )
 
+
+# Spread evenly over the middle of the instances, by age: the first few are those of the small fleet, which have little
+# work, and behind the last ones no whole page follows.
+_BIRTHS_SQL: Final = """
+    WITH aged AS (
+        SELECT created_at, row_number() OVER (ORDER BY id) AS place, count(*) OVER () AS total
+        FROM agent_instances WHERE tenant_id = $1
+    )
+    SELECT created_at FROM aged
+    WHERE place > total * 0.05 AND place <= total * 0.9 AND place % greatest(1, total * 85 / 100 / $2) = 0
+    ORDER BY created_at LIMIT $2
+"""
 
 # Times spread evenly over the events that link a change record, without the last day, so that a day follows each.
 _MOMENTS_SQL: Final = """

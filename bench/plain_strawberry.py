@@ -281,7 +281,12 @@ class ApprovalRecord:
 @strawberry.input
 class DateTimeFilter:
     gte: datetime
-    lt: datetime
+    lt: datetime | None = None
+
+
+@strawberry.input
+class AgentInstanceFilter:
+    created_at: DateTimeFilter
 
 
 @strawberry.input
@@ -308,9 +313,11 @@ class Query:
         return AgentInstance.of(row) if row else None
 
     @strawberry.field
-    async def agent_instances(self, first: int = 50) -> Connection[AgentInstance]:
+    async def agent_instances(self, filter: AgentInstanceFilter, first: int = 50) -> Connection[AgentInstance]:
         model = models.AgentInstance
-        statement = select(model).where(model.tenant_id == TENANT).order_by(model.id).limit(first + 1)
+        # As in the gateway: the id carries the time, and has the index.
+        conditions = (model.tenant_id == TENANT, model.id >= first_id_at(filter.created_at.gte))
+        statement = select(model).where(*conditions).order_by(model.id).limit(first + 1)
         async with Session() as session:
             rows = await session.scalars(statement)
             return connection(rows.all(), first, AgentInstance.of)
@@ -318,15 +325,11 @@ class Query:
     @strawberry.field
     async def op_events(self, filter: OpEventFilter, first: int = 50) -> Connection[OpEvent]:
         model = models.OpEvent
-        # As in the gateway: the id carries the time, and the partitions are ranges of ids.
-        low, high = first_id_at(filter.timestamp.gte), first_id_at(filter.timestamp.lt)
+        statement = select(model).where(model.tenant_id == TENANT, model.id >= first_id_at(filter.timestamp.gte))
+        if filter.timestamp.lt is not None:
+            statement = statement.where(model.id < first_id_at(filter.timestamp.lt))
         async with Session() as session:
-            rows = await session.scalars(
-                select(model)
-                .where(model.tenant_id == TENANT, model.id >= low, model.id < high)
-                .order_by(model.id)
-                .limit(first + 1)
-            )
+            rows = await session.scalars(statement.order_by(model.id).limit(first + 1))
             return connection(rows.all(), first, OpEvent.of)
 
     @strawberry.field

@@ -18,6 +18,8 @@ class Samples:
 
     instances: Sequence[str]
     """Global ids of instances, for Q1."""
+    births: Sequence[datetime]
+    """Times at which instances were made, for Q2 and Q3: pages of instances begin there."""
     moments: Sequence[datetime]
     """Times of op events that link a change record, for Q4: ranges begin there."""
 
@@ -33,7 +35,7 @@ class Query:
     text: str
     rows: Mapping[str, int]
     """Response key of a list of connections -> fewest rows that all of them together must have on the large fleet."""
-    variables: Callable[[Samples], Sequence[Variables]] = lambda samples: [{}]
+    variables: Callable[[Samples], Sequence[Variables]]
     """The sets of variables that are asked in turn."""
 
 
@@ -46,8 +48,8 @@ query Instance($id: ID!) {
 """
 
 _INSTANCES: Final = """
-query Instances {
-  agentInstances(first: 50) {
+query Instances($from: DateTime!) {
+  agentInstances(first: 50, filter: { createdAt: { gte: $from } }) {
     edges {
       node {
         id name state heartbeatAt
@@ -60,8 +62,8 @@ query Instances {
 """
 
 _WORK: Final = """
-query Work {
-  agentInstances(first: 20) {
+query Work($from: DateTime!) {
+  agentInstances(first: 20, filter: { createdAt: { gte: $from } }) {
     edges {
       node {
         id name state
@@ -124,21 +126,24 @@ def _ids(samples: Samples) -> Sequence[Variables]:
     return [{"id": instance} for instance in samples.instances]
 
 
+def _pages(samples: Samples) -> Sequence[Variables]:
+    return [{"from": format_datetime(at)} for at in samples.births]
+
+
 def _ranges(samples: Samples) -> Sequence[Variables]:
     return [{"from": format_datetime(at), "to": format_datetime(at + _RANGE)} for at in samples.moments]
 
 
 QUERIES: Final = (
-    Query(
-        "Q1", "Instance", "one instance by id", _INSTANCE, {}, lambda samples: [{"id": i} for i in samples.instances]
-    ),
-    Query("Q2", "Instances", "50 instances with version and template", _INSTANCES, {"agentInstances": 50}),
+    Query("Q1", "Instance", "one instance by id", _INSTANCE, {}, _ids),
+    Query("Q2", "Instances", "50 instances with version and template", _INSTANCES, {"agentInstances": 50}, _pages),
     Query(
         "Q3",
         "Work",
         "20 instances x 5 tasks x 5 runs with version and template",
         _WORK,
-        {"agentInstances": 20, "tasks": 80, "runs": 250},
+        {"agentInstances": 20, "tasks": 90, "runs": 400},
+        _pages,
     ),
     Query(
         "Q4",
@@ -154,6 +159,7 @@ QUERIES: Final = (
         "50 pending approvals with requester, version, template, envelope",
         _APPROVALS,
         {"approvalRecords": 50},
+        lambda samples: [{}],
     ),
 )
 

@@ -10,7 +10,8 @@ from graphql import parse, validate
 from app.schema import schema
 from bench.queries import QUERIES, Query, Samples, comparable, count_rows, difference
 
-_SAMPLES = Samples(["ins_0199a1b2c3d47e5f8a9b0c1d2e3f4a5b"], [datetime(2026, 11, 23, 17, 5, tzinfo=UTC)])
+_AT = datetime(2026, 11, 23, 17, 5, tzinfo=UTC)
+_SAMPLES = Samples(["ins_0199a1b2c3d47e5f8a9b0c1d2e3f4a5b"], [_AT], [_AT])
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
