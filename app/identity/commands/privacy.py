@@ -1,0 +1,214 @@
+"""Commands of a person's own data: handed out, erased on request (GDPR-1 to GDPR-3, PII-2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
+
+from app.auth.actor import ActorKind
+from app.commands import Done, Refusal, Refused, command
+from app.governance.admins import refuse_last_admin
+from app.identity.commands.operators import NO_OPERATOR
+from app.identity.rules import pseudonym
+from app.rows import as_json
+from app.unit_of_work import UnitOfWork
+from db.base import JsonObject, Model
+from db.enums import ActorType, AuditSeverity, OperatorStatus
+from db.models import (
+    ApprovalRecord,
+    AuditLog,
+    ChangeRecord,
+    Message,
+    Notification,
+    NotificationPreference,
+    Operator,
+    OrgMember,
+    RoleAssignment,
+    SavedView,
+    TelegraphMessage,
+    WatchSubscription,
+)
+
+MOST_ROWS: Final = 10_000
+"""Newest rows of one kind that an export holds; the logs' own exports have no such end (AUD-4)."""
+TOMBSTONE: Final = "Deleted operator"
+_ERASED: Final = "erased:"
+_BEFORE: Final = "statusBeforeDeletionRequest"
+
+_Where = ColumnElement[bool]
+
+
+@command("export:gdpr", "GDPR_EXPORT", own="operator_id", is_sensitive=True)
+async def export_operator(uow: UnitOfWork, operator_id: UUID) -> Done | Refused:
+    """GDPR-1. Everything that is held about a person, as one JSON object: for the person, or on their behalf."""
+    _permit(uow, operator_id)
+    operator = await uow.lock(Operator, operator_id)
+    if operator is None:
+        return NO_OPERATOR
+    operator.gdpr_data_export_at = uow.now
+    held: JsonObject = {"operator": as_json(operator)}
+    incomplete = []
+    for name, (model, where) in _held(operator.id).items():
+        table: Any = model
+        newest = select(model).where(table.tenant_id == uow.tenant_id, where).order_by(table.id.desc())
+        rows = list(await uow.session.scalars(newest.limit(MOST_ROWS + 1)))
+        if len(rows) > MOST_ROWS:
+            incomplete.append(name)
+        held[name] = [as_json(row) for row in rows[:MOST_ROWS]]
+    held["incomplete"] = incomplete
+    counts = {name: len(rows) for name, rows in held.items() if isinstance(rows, list)}
+    _note(uow, "GDPR_EXPORT", operator, rows=counts)
+    return Done(operator, unkept={"export": held})
+
+
+@command("erase:gdpr", "GDPR_DELETION_REQUESTED", own="operator_id")
+async def request_operator_deletion(
+    uow: UnitOfWork, operator_id: UUID, reason: str | None = None
+) -> Operator | Refused:
+    """GDPR-2, RBAC-8. Ask for a person's erasure, within 30 days; until then they are suspended, and it can be taken
+    back."""
+    _permit(uow, operator_id)
+    last = await refuse_last_admin(uow, operator_id)
+    operator = await _standing(uow, operator_id)
+    if isinstance(operator, Refused):
+        return operator
+    if operator.gdpr_deletion_request_at is not None:
+        return Refused(Refusal.CONFLICT, "Their erasure was asked for before.", "operator_id")
+    if last is not None:
+        return last
+    operator.gdpr_deletion_request_at = uow.now
+    operator.metadata_ = {**(operator.metadata_ or {}), _BEFORE: operator.status.value}
+    if operator.status is OperatorStatus.ACTIVE:
+        operator.status = OperatorStatus.SUSPENDED
+    _note(uow, "GDPR_DELETION_REQUESTED", operator, AuditSeverity.WARNING, reason=reason)
+    return operator
+
+
+@command("erase:gdpr", "GDPR_DELETION_CANCELED")
+async def cancel_operator_deletion(uow: UnitOfWork, operator_id: UUID, reason: str | None = None) -> Operator | Refused:
+    """GDPR-2. Take a request for erasure back: the person stands where they stood before."""
+    uow.permit()
+    operator = await _standing(uow, operator_id)
+    if isinstance(operator, Refused):
+        return operator
+    if operator.gdpr_deletion_request_at is None:
+        return Refused(Refusal.CONFLICT, "Nobody asked for their erasure.", "operator_id")
+    notes = dict(operator.metadata_ or {})
+    before = notes.pop(_BEFORE, None)
+    operator.gdpr_deletion_request_at, operator.metadata_ = None, notes or None
+    if before == OperatorStatus.ACTIVE.value and operator.status is OperatorStatus.SUSPENDED:
+        operator.status = OperatorStatus.ACTIVE
+    _note(uow, "GDPR_DELETION_CANCELED", operator, reason=reason)
+    return operator
+
+
+@command(
+    "erase:gdpr",
+    "GDPR_ERASURE",
+    callers=(ActorKind.OPERATOR, ActorKind.PLATFORM),
+    is_sensitive=True,
+)
+async def erase_operator(uow: UnitOfWork, operator_id: UUID, reason: str | None = None) -> Operator | Refused:
+    """GDPR-3, PII-2, RBAC-8. Erase a person: a tombstone stays, under which the journals keep their order.
+
+    Name, address, picture and notes go, with roles, preferences, notifications, watches and private views. What the
+    law wants kept (change records, approvals) names the tombstone.
+    """
+    uow.permit()
+    last = await refuse_last_admin(uow, operator_id)
+    operator = await _standing(uow, operator_id)
+    if isinstance(operator, Refused):
+        return operator
+    if last is not None:
+        return last
+    name = pseudonym(operator.email)
+    await _erase_rows(uow, operator)
+    operator.name, operator.email = TOMBSTONE, f"erased+{operator.id}@invalid"
+    operator.auth_id = f"{_ERASED}{operator.id}"
+    operator.avatar_url, operator.last_login_at = None, None
+    # The one thing that is kept in the notes: what the journals call the person from now on (PII-2).
+    operator.metadata_ = {"pseudonymousId": name}
+    operator.status = OperatorStatus.DEACTIVATED
+    uow.audit(
+        "GDPR_ERASURE",
+        resource="Operator",
+        resource_id=operator.id,
+        severity=AuditSeverity.WARNING,
+        description=reason,
+        metadata={"pseudonymousId": name, "reason": reason},
+    )
+    return operator
+
+
+async def _erase_rows(uow: UnitOfWork, operator: Operator) -> None:
+    """Delete what was the person's alone, and take them out of the directory."""
+    own: tuple[tuple[Any, _Where], ...] = (
+        (RoleAssignment, RoleAssignment.operator_id == operator.id),
+        (NotificationPreference, NotificationPreference.operator_id == operator.id),
+        (Notification, Notification.operator_id == operator.id),
+        (WatchSubscription, WatchSubscription.operator_id == operator.id),
+        (SavedView, (SavedView.owner_operator_id == operator.id) & ~SavedView.is_shared),
+    )
+    for table, where in own:
+        await uow.session.execute(delete(table).where(table.tenant_id == uow.tenant_id, where))
+    member = func.lower(OrgMember.email) == operator.email.lower()
+    await uow.session.execute(
+        update(OrgMember)
+        .where(OrgMember.tenant_id == uow.tenant_id, member)
+        .values(name="Deleted member", email=None, avatar=None, metadata_=None, active=False)
+    )
+
+
+def _held(operator_id: UUID) -> Mapping[str, tuple[type[Model], _Where]]:
+    """What is held about a person besides their own row (GDPR-1)."""
+    voted = ApprovalRecord.decisions.contains([{"operatorId": str(operator_id)}])
+    return {
+        "roleAssignments": (RoleAssignment, RoleAssignment.operator_id == operator_id),
+        "notifications": (Notification, Notification.operator_id == operator_id),
+        "notificationPreferences": (NotificationPreference, NotificationPreference.operator_id == operator_id),
+        "savedViews": (SavedView, SavedView.owner_operator_id == operator_id),
+        "watchSubscriptions": (WatchSubscription, WatchSubscription.operator_id == operator_id),
+        "messages": (Message, Message.author_operator_id == operator_id),
+        "telegraphMessages": (TelegraphMessage, TelegraphMessage.sender_operator_id == operator_id),
+        "approvalsRequested": (ApprovalRecord, ApprovalRecord.requester_id == operator_id),
+        "approvalsDecided": (ApprovalRecord, or_(ApprovalRecord.decided_by_operator_id == operator_id, voted)),
+        "changeRecords": (ChangeRecord, _did(ChangeRecord, operator_id)),
+        "auditLogs": (AuditLog, _did(AuditLog, operator_id)),
+    }
+
+
+def _did(journal: Any, operator_id: UUID) -> _Where:
+    found: _Where = (journal.actor_type == ActorType.HUMAN) & (journal.actor_id == operator_id)
+    return found
+
+
+def _permit(uow: UnitOfWork, operator_id: UUID) -> None:
+    if operator_id != uow.actor_id:
+        uow.permit()
+
+
+async def _standing(uow: UnitOfWork, operator_id: UUID) -> Operator | Refused:
+    """The operator, locked; one that was erased has nothing left to erase."""
+    operator = await uow.lock(Operator, operator_id)
+    if operator is None:
+        return NO_OPERATOR
+    if operator.auth_id.startswith(_ERASED):
+        return Refused(Refusal.CONFLICT, "The operator was erased before.", "operator_id")
+    return operator
+
+
+def _note(
+    uow: UnitOfWork, action: str, operator: Operator, severity: AuditSeverity = AuditSeverity.INFO, **what: Any
+) -> None:
+    reason = what.pop("reason", None)
+    uow.audit(
+        action,
+        resource="Operator",
+        resource_id=operator.id,
+        severity=severity,
+        description=reason,
+        metadata={"pseudonymousId": pseudonym(operator.email), **what},
+    )
