@@ -69,7 +69,7 @@ class Changes:
                 timestamp=at,
                 project_id=self._find(doc, "Project", "projectId") or self.world.facts.task_project.get(task),
                 instance_id=actor.id if actor.is_agent else None,
-                idempotency_key=doc.take("idempotencyKey") or None,
+                idempotency_key=_key(doc),
                 metadata=self._metadata(doc, actor.text, {name: one for name, one in kept.items() if one is not None}),
             )
         )
@@ -122,7 +122,7 @@ class Changes:
                 project_id=self._find(doc, "Project", "projectId"),
                 instance_id=self._find(doc, "AgentInstance", "instanceId"),
                 version_id=self._find(doc, "AgentVersion", "versionId"),
-                idempotency_key=doc.take("idempotencyKey") or None,
+                idempotency_key=_key(doc),
                 metadata=self._metadata(doc, actor.text, extra),
             )
         )
@@ -205,6 +205,12 @@ class Changes:
         if rest := doc.rest():
             found["legacy"] = rest
         return found
+
+
+def _key(doc: Doc) -> str | None:
+    """The idempotency key, if there is one."""
+    value = doc.take("idempotencyKey")
+    return words("idempotencyKey", value) or None if value is not None else None
 
 
 def _object(value: Any) -> dict[str, Any] | None:

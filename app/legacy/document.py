@@ -2,6 +2,7 @@
 
 import enum
 import hashlib
+import math
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -34,11 +35,14 @@ class Doc:
     __slots__ = ("created", "hash", "id", "table", "used", "values")
 
     def __init__(self, table: str, document: Document) -> None:
-        """Raises Rejection where the text holds NUL characters, which Postgres cannot store."""
+        """Raises Rejection for what Postgres or JSON cannot store: NUL characters, infinite numbers, deep nesting."""
         self.table = table
         self.id: str = document["_id"]
         self.created: datetime = moment("_creationTime", document["_creationTime"])
-        self.values: dict[str, Any] = plain(document)
+        try:
+            self.values: dict[str, Any] = plain(document)
+        except RecursionError:
+            raise Rejection("", None, "is nested too deep") from None
         self.hash = hashlib.sha256(orjson.dumps(self.values, option=orjson.OPT_SORT_KEYS)).hexdigest()
         self.used = {"_id", "_creationTime"}
 
@@ -64,6 +68,8 @@ def plain(value: Any) -> Any:
     match value:
         case float() if value.is_integer() and abs(value) < _SAFE_INTEGER:
             return int(value)
+        case float() if not math.isfinite(value):
+            raise Rejection("", str(value), "a number without end cannot be stored")
         case str() if "\x00" in value:
             raise Rejection("", value[:80], "text with a NUL character cannot be stored")
         case dict():

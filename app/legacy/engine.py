@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Table, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.legacy.document import Doc, Rejection
@@ -203,7 +203,9 @@ class Engine:
         try:
             async with self.connection.begin_nested():
                 await self._insert(entity, target, mapped)
-        except (IntegrityError, DataError) as error:
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
             if len(mapped) == 1:
                 self.reject(mapped[0].doc, Rejection("_id", mapped[0].doc.id, f"was refused: {_cause(error)}"))
                 return
@@ -305,7 +307,7 @@ def _natural(mapping: Mapping, row: Row) -> tuple[str, ...]:
     return tuple(str(row[name]).casefold() for name in mapping.natural)
 
 
-def _cause(error: IntegrityError | DataError) -> str:
+def _cause(error: DBAPIError) -> str:
     """What the database said: the constraint and its detail."""
     cause = error.orig.__cause__ if error.orig is not None and error.orig.__cause__ is not None else error.orig
     constraint = getattr(cause, "constraint_name", None)

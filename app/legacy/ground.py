@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.legacy.document import Doc, words
 from app.legacy.engine import Engine
 from app.legacy.journal import Journal
 from app.legacy.keys import row_id
@@ -50,25 +49,23 @@ async def find_tenant(connection: AsyncConnection, slug: str, found: Survey, at:
     row = (await connection.execute(select(_TENANTS).where(_TENANTS.c.slug == slug))).one_or_none()
     if row is not None:
         return Home(row.id, False, row.timezone, row.op_event_retention_days or 30)
-    given = Doc("tenants", found.tenant) if found.tenant is not None else None
-    created = given.created if given else at
+    given = found.tenant or {}
     values: Row = {
-        "id": row_id(_NOBODY, "tenants", slug, created),
-        "name": words("name", given.peek("name")) if given and given.peek("name") else slug,
+        "id": row_id(_NOBODY, "tenants", slug, at),
+        "name": _text(given.get("name")) or slug,
         "slug": slug,
-        "active": given.peek("active") is not False if given else True,
-        "settings": _settings(given),
+        "active": given.get("active") is not False,
+        "settings": {"missionStatement": statement} if (statement := _text(given.get("missionStatement"))) else None,
         "metadata": {"source": "migration"},
-        "created_at": created,
-        "updated_at": created,
+        "created_at": at,
+        "updated_at": at,
     }
     await connection.execute(insert(_TENANTS), [values])
     return Home(values["id"], True, "UTC", 30)
 
 
-def _settings(given: Doc | None) -> dict[str, Any] | None:
-    statement = given.peek("missionStatement") if given else None
-    return {"missionStatement": statement} if isinstance(statement, str) else None
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value and "\x00" not in value else None
 
 
 @dataclass

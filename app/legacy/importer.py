@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.legacy.agents import Fleet
 from app.legacy.approvals import Approvals
 from app.legacy.checks import check
-from app.legacy.document import Doc
+from app.legacy.document import Doc, moment
 from app.legacy.engine import Engine, Progress
 from app.legacy.ground import Ground, Home, find_tenant
 from app.legacy.journal import Journal
@@ -124,7 +124,7 @@ async def _import(
     progress: Progress,
     seal: Callable[[str], str] | None,
 ) -> None:
-    founded = Doc("tenants", found.tenant).created if found.tenant else found.newest or report.as_of
+    founded = moment("_creationTime", found.tenant["_creationTime"]) if found.tenant else found.newest or report.as_of
     home = await find_tenant(connection, report.tenant, found, founded)
     report.tenant_created = home.created
     world = World(home.id, report.as_of, report, Keys(home.id), seal)

@@ -22,6 +22,8 @@ from db.models import ChangeRecord
 NEAR: Final = timedelta(seconds=2)
 """Two records of the same change may be this far apart (MIG-4, MIG-6)."""
 _CHUNK: Final = 2_000
+_LONGEST_KEY: Final = 500
+"""Longer idempotency keys than this stay in the metadata: the index on them takes no text of any length."""
 
 T = TypeVar("T")
 
@@ -130,7 +132,7 @@ class Journal:
             self.world.report.created["OpEvent"] += appended.stored
 
     async def _with_free_keys(self, connection: AsyncConnection, drafts: list[ChangeDraft]) -> list[ChangeDraft]:
-        """The drafts, where an idempotency key that is taken already stands in the metadata instead."""
+        """The drafts, where an idempotency key that is taken or too long stands in the metadata instead."""
         keys = [draft.idempotency_key for draft in drafts if draft.idempotency_key is not None]
         taken = set(
             await connection.scalars(
@@ -142,7 +144,7 @@ class Journal:
         free = []
         for draft in drafts:
             name = draft.idempotency_key
-            if name is not None and (name in taken or name in self._keys):
+            if name is not None and (name in taken or name in self._keys or len(name) > _LONGEST_KEY):
                 metadata = {**(draft.metadata or {}), "idempotencyKey": name}
                 free.append(replace(draft, idempotency_key=None, metadata=metadata))
                 continue

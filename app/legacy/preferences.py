@@ -55,7 +55,12 @@ async def run_preferences(engine: Engine) -> None:
             made: list[Row] = []
             parts: list[Row] = []
             event = doc.take("eventType")
-            for channel in _channels(doc):
+            try:
+                channels = _channels(doc)
+            except Rejection as rejection:
+                engine.reject(doc, rejection)
+                continue
+            for channel in channels:
                 doc.values["channel"] = channel
                 for one in engine.map(PREFERENCES, [doc]):
                     place = (one.row["operator_id"], one.row["channel"])

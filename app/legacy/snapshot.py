@@ -286,6 +286,8 @@ def _document(line: bytes, table: str, number: int) -> Document:
         raise SnapshotError(f"{table}, line {number}: a document is a JSON object, this is none.")
     if not isinstance(row.get("_id"), str) or not row["_id"]:
         raise SnapshotError(f"{table}, line {number}: the document has no text _id.")
+    if len(row["_id"]) > _LONGEST_ID:
+        raise SnapshotError(f"{table}, line {number}: the _id is longer than {_LONGEST_ID} characters.")
     created = row.get("_creationTime")
     if isinstance(created, bool) or not isinstance(created, int | float) or not 0 <= created < _LATEST:
         raise SnapshotError(
@@ -294,5 +296,7 @@ def _document(line: bytes, table: str, number: int) -> Document:
     return row
 
 
+_LONGEST_ID: Final = 200
+"""Convex writes 32 characters or so."""
 _LATEST: Final = 253_402_300_800_000
 """The first millisecond of the year 10000."""

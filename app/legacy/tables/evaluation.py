@@ -49,7 +49,7 @@ def _run_status(doc: Doc, world: World) -> EvaluationRunStatus:
 def _trigger(doc: Doc, world: World) -> EvaluationTrigger | None:
     """What started the run; ARM kept the person there, whom another column takes."""
     given = doc.peek("triggeredBy")
-    if given in EvaluationTrigger.__members__:
+    if isinstance(given, str) and given in EvaluationTrigger.__members__:
         doc.take("triggeredBy")
         return EvaluationTrigger[given]
     return None

@@ -80,7 +80,7 @@ def _attachments(doc: Doc, world: World) -> dict[str, Any]:
         }
     scope, target = doc.take("scopeType"), doc.take("scopeId")
     if scope == "AGENT":
-        agent_version = world.agent_versions.get(target)
+        agent_version = world.agent_versions.get(target) if isinstance(target, str) else None
         if agent_version is None:
             raise Rejection("scopeId", target, "refers to no agent of the snapshot")
         return {"version": agent_version}

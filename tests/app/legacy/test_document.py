@@ -38,6 +38,16 @@ def test_text_that_postgres_cannot_store_is_a_rejection(value: Any) -> None:
         doc(title=value)
 
 
+def test_what_json_or_postgres_cannot_hold_is_a_rejection() -> None:
+    """And no fault of the import: numbers without end, and nesting without end."""
+    deep: Any = []
+    for _ in range(10_000):
+        deep = [deep]
+    for value in (float("inf"), float("-inf"), float("nan"), deep):
+        with pytest.raises(Rejection):
+            doc(field=value)
+
+
 def test_fields_that_nobody_read_are_known() -> None:
     one = doc(title="x", extra=1, nothing=None)
     one.take("title")

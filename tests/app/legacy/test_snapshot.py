@@ -152,6 +152,7 @@ def test_an_encrypted_or_oddly_compressed_entry(tmp_path: Path) -> None:
         ("null", "is a JSON object"),
         ('{"_creationTime":1}', "no text _id"),
         ('{"_id":7,"_creationTime":1}', "no text _id"),
+        ('{"_id":"' + "x" * 201 + '","_creationTime":1}', "longer than 200"),
         ('{"_id":"t2"}', "no _creationTime"),
         ('{"_id":"t2","_creationTime":"1"}', "no _creationTime"),
         ('{"_id":"t2","_creationTime":true}', "no _creationTime"),
