@@ -14,6 +14,10 @@ from db.models import AgentInstance, AgentVersion, ApprovalRecord, Operator, Pol
 
 _FINAL_BY_A_PERSON: Final = {ApprovalDecision.APPROVED, ApprovalDecision.DENIED}
 _TELEMETRY: Final = timedelta(days=28)
+_LONGEST: Final = timedelta(days=7)
+"""What is open stays open for as long as a request may (APR-6), so that a demo of yesterday still has something to
+decide."""
+_OPEN: Final = {ApprovalDecision.PENDING, ApprovalDecision.ESCALATED}
 
 
 def request(
@@ -57,7 +61,7 @@ def request(
         estimated_cost=cost,
         status=status,
         required_decision_count=needed,
-        expires_at=at + lifetime,
+        expires_at=at + (_LONGEST if status in _OPEN else lifetime),
         policy_envelope_id=envelope.id if envelope else None,
         project_id=project.id if project else None,
         task_id=task.id if task else None,
@@ -83,7 +87,7 @@ def request(
     )
     _tell(stage, row, at, "REQUESTED", by, task, asked)
     if status is ApprovalDecision.ESCALATED:
-        _escalate(stage, row, by, at)
+        _escalate(stage, row, at)
         _tell(stage, row, at + timedelta(minutes=30), "ESCALATED", by, task, asked)
     denied = status is ApprovalDecision.DENIED
     votes = []
@@ -103,17 +107,18 @@ def request(
         row.updated_at = moment
     row.decisions = votes or None
     row.decision_count = 0 if denied else len(votes)
-    if status in {ApprovalDecision.PENDING, ApprovalDecision.ESCALATED}:
+    if status in _OPEN:
         return row
     _decide(stage, row, at, at + decided_after, voters or [], verdict)
     return row
 
 
-def _escalate(stage: Stage, row: ApprovalRecord, by: Operator | AgentInstance, at: datetime) -> None:
-    """Raised once, for its age (APR-8)."""
+def _escalate(stage: Stage, row: ApprovalRecord, at: datetime) -> None:
+    """Raised once, by a person."""
     row.escalation_level = 1
     row.escalated_at = at + timedelta(minutes=30)
-    row.escalation_reason = "open for 30 minutes"
+    row.escalated_by_operator_id = stage.approvers()[-1].id
+    row.escalation_reason = "It is wanted today, and nobody has looked at it."
     row.updated_at = row.escalated_at
 
 

@@ -245,7 +245,7 @@ def _live(
         stage.add(AgentVersionApproval(version_id=version.id, approval_id=approval.id, position=position))
     if reached >= 4:
         followed = next(one for one in later if LifecycleState(one["state"]) in _LIFE[3:])
-        old = stage.ago(followed["days"] - 9)
+        old = stage.ago(followed["days"] - 11)
         _move(stage, version, name, 3, 4, old, by, reason=f"{followed['label']} takes over.")
         if reached == 5:
             _move(stage, version, name, 4, 5, old + timedelta(days=12), by, reason="Nothing runs on it any more.")

@@ -33,6 +33,14 @@ _PROVIDERS: Final = (
 _RELEASE_PERMISSIONS: Final = ("read:deployments", "activate:deployments", "rollback:deployments", "read:versions")
 
 
+DEMO_SLA_MINUTES = 7 * 1440
+"""What waits in the demo waits for whoever tries it out; otherwise it would be raised after half an hour
+(APR-8)."""
+DEMO_STALE_MS = 10 * 365 * 86_400_000
+"""Nobody sends heartbeats for the agents of the demo: without a long patience all of them would be quarantined as stale
+five minutes after the start (HB-4)."""
+
+
 def build(stage: Stage) -> None:
     """Everything that has to be there before the first agent."""
     _tenant(stage)
@@ -52,9 +60,9 @@ def _tenant(stage: Stage) -> None:
     founded = stage.ago(company["founded"])
     settings = {
         "missionStatement": company["mission"],
-        "approvalSlaMinutes": 30,
+        "approvalSlaMinutes": DEMO_SLA_MINUTES,
         "safetyFloor": {"maxTier": 3},
-        "heartbeat": {"staleMs": 300_000},
+        "heartbeat": {"staleMs": DEMO_STALE_MS},
     }
     tenant = Tenant(
         id=stage.tenant_id,

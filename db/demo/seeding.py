@@ -7,12 +7,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+import asyncpg
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from db import models
 from db.base import Model
-from db.connections import Connections
+from db.connections import Connection, Connections
 from db.demo import (
     communication,
     containment,
@@ -30,6 +31,7 @@ from db.demo import (
     tasks,
     workflow,
 )
+from db.demo.bulk import enlarge
 from db.demo.stage import Seal, Stage, Vocabulary
 from db.logs import CHUNK, append_change_records, append_op_events, in_chunks
 from db.models import AgentInstance, Tenant
@@ -84,7 +86,8 @@ async def seed(
 ) -> int:
     """Make the demo fleet of this size, and give back how many rows were written: 0 where it is there already.
 
-    Everything is written by the platform's role in one transaction, so a failure leaves nothing. The same `now`
+    LARGE comes on top of SMALL, be that there already or not. Everything is written by the platform's role in one
+    transaction, so a failure leaves nothing. The same `now`
     (default: the present) gives the same rows, save `op_events.created_at`, which is when they arrived, and what `seal`
     makes of the webhooks' secrets. Raises DemoRefused where a tenant that is no demo has one of the names.
     """
@@ -94,11 +97,38 @@ async def seed(
     try:
         async with database.platform() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            if await _present(connection) is not None:
+            present = await _present(connection)
+            if present in {size, Size.LARGE}:
                 return 0
-            return await _write(connection, [build(slug, moment, vocabulary, seal) for slug in TENANTS], tell)
+            written = 0
+            if present is None:
+                written += await _write(connection, [build(slug, moment, vocabulary, seal) for slug in TENANTS], tell)
+            if size is Size.LARGE:
+                written += await enlarge(connection, moment, tell)
+                await _note_size(connection, size)
     finally:
         await database.close()
+    if size is Size.LARGE:
+        await _vacuum(connections.owner)
+    return written
+
+
+async def _note_size(connection: AsyncConnection, size: Size) -> None:
+    """Keep in the tenants how big the demo is, for whoever seeds again."""
+    await connection.execute(
+        update(Tenant)
+        .where(Tenant.slug.in_(TENANTS))
+        .values(metadata_={"demo": size.value}, updated_at=Tenant.updated_at)
+    )
+
+
+async def _vacuum(owner: Connection) -> None:
+    """Let the planner know the many new rows, and have the rows that changed while they were made cleared away."""
+    opened = await asyncpg.connect(owner.url, server_settings=owner.server_settings)
+    try:
+        await opened.execute("VACUUM (ANALYZE)")
+    finally:
+        await opened.close()
 
 
 async def _present(connection: AsyncConnection) -> Size | None:

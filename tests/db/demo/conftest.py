@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -15,7 +16,8 @@ from app.auth.permissions import PERMISSIONS, SYSTEM_ROLES
 from db import roles
 from db.base import Model
 from db.connections import Connections, embedded_connections
-from db.demo import Size, Vocabulary, seed
+from db.demo import Size, Vocabulary, seed, seeding
+from db.demo.bulk import enlarge
 from db.embedded import EmbeddedPostgres
 from db.migrate import upgrade
 from tests.conftest import TEST_SETTINGS
@@ -27,6 +29,8 @@ NOW = datetime.now(UTC)
 """The moment at which the story of these tests stands."""
 
 
+SCALE = {"agent_instances": 66, "tasks": 400, "runs": 2_000, "tool_calls": 6_000, "op_events": 21_000}
+"""What northwind has in the end when the tests make it large."""
 TABLES = sorted(name for name in Model.metadata.tables if not name.startswith("gateway."))
 """The 55 tables and their key lists."""
 
@@ -72,6 +76,19 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connections]:
         yield connections
 
 
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connections]:
+    """A database with the large demo fleet, made on top of the small one, on a smaller scale; read only."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("large") / "pg", settings=TEST_SETTINGS) as server:
+        upgrade(server.url(user=roles.OWNER))
+        connections = embedded_connections(lambda role: server.url(user=role))
+        asyncio.run(seed_small(connections))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(seeding, "enlarge", partial(enlarge, targets=SCALE))
+            asyncio.run(seed(connections, Size.LARGE, VOCABULARY, reversed_text, now=NOW))
+        yield connections
+
+
 async def connect(connections: Connections) -> asyncpg.Connection:
     """A connection that passes row-level security, with JSON as Python values."""
     opened = await asyncpg.connect(connections.platform.url)
@@ -79,10 +96,17 @@ async def connect(connections: Connections) -> asyncpg.Connection:
     return opened
 
 
+@pytest.fixture(params=["demo", "large"])
+def seeded(request: pytest.FixtureRequest) -> Connections:
+    """The small demo fleet, and the large one."""
+    found: Connections = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture
-async def fleet(demo: Connections) -> AsyncIterator[Any]:
-    """A connection to the demo fleet."""
-    opened = await connect(demo)
+async def fleet(seeded: Connections) -> AsyncIterator[Any]:
+    """A connection to the demo fleet of each size."""
+    opened = await connect(seeded)
     try:
         yield opened
     finally:
