@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,8 @@ from app.http.health import Health
 from app.http.metrics import Metrics
 from app.http.request_id import RequestId
 from app.http.tracing import Tracing
+from app.jobs.all import JOBS
+from app.jobs.loop import Jobs
 from app.settings import Settings, load_settings
 
 GRAPHQL = "/graphql"
@@ -79,8 +82,15 @@ class Application:
         async with open_gateway(self._settings, self._metrics, self._tracing) as gateway:
             self._gateway = gateway
             self._metrics.gauge("pool_connections", "Connections to the database.", "state", gateway.pool)
+            jobs = Jobs(gateway.database, JOBS) if self._settings.jobs else None
+            working = None if jobs is None else asyncio.create_task(jobs.run(), name="jobs")
             self._metrics.gauge("sockets", "Open sockets and what runs on them.", "what", self._open_sockets)
-            yield
+            try:
+                yield
+            finally:
+                if working is not None:
+                    working.cancel()
+                    await asyncio.wait([working])
         self._gateway = None
         if self._tracing is not None:
             self._tracing.close()

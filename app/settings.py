@@ -181,6 +181,13 @@ class Settings(BaseSettings):
         "(`https://console.example.com`).",
     )
 
+    # Group: Jobs
+    jobs: bool = Field(
+        default=True,
+        description="Whether this gateway may run the scheduled jobs (approval expiry and escalation, notifications, "
+        "stale agents); of all that may, one leads.",
+    )
+
     # Group: Sight
     log_level: LogLevel = Field(default=LogLevel.INFO, description="`debug`, `info`, `warning` or `error`.")
     log_format: LogFormat = Field(
@@ -291,5 +298,12 @@ def _kind(annotation: Any) -> str:
         return "list"
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return "one of " + ", ".join(f"`{member.value}`" for member in annotation)
-    kinds: dict[Any, str] = {int: "integer", float: "number", Path: "path", str: "text", SecretStr: "secret"}
+    kinds: dict[Any, str] = {
+        bool: "`true` or `false`",
+        int: "integer",
+        float: "number",
+        Path: "path",
+        str: "text",
+        SecretStr: "secret",
+    }
     return kinds[annotation]

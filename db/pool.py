@@ -38,6 +38,7 @@ def open_pool(
         pool_size=size,
         max_overflow=0,
         pool_timeout=wait_seconds,
+        hide_parameters=True,  # an error that quotes its parameters would put people's data into the log
         json_serializer=dump_json,
         json_deserializer=orjson.loads,
         connect_args={"timeout": _CONNECT_SECONDS, "server_settings": own},

@@ -77,6 +77,7 @@ async def serve(connections: Connections, tenant: TenantUnderTest, directory: Pa
         owner_database_url=connections.owner.url,
         platform_database_url=connections.platform.url,
         data_dir=directory,
+        jobs=False,
     )
     application = Application(settings)
     async with application.running():

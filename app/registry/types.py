@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from app.governance.effective import effective_policy
 from app.graph.entity import (
     Connection,
     Entity,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from app.communication.types import Meeting, TelegraphMessage, VoiceArtifact
     from app.evaluation.types import EvaluationMetric, EvaluationRun, EvaluationSuite
     from app.execution.types import ExecutionRequest, Message, Review, Run, Task, ToolCall
-    from app.governance.types import ApprovalRecord, Deployment, PolicyEnvelope
+    from app.governance.types import ApprovalRecord, Deployment, EffectivePolicy, PolicyEnvelope
     from app.identity.types import Environment, Operator, Project, Provider
     from app.intelligence.types import AgentDocument, AgentPattern, AgentPerformance
     from app.notification.types import Notification
@@ -240,6 +241,9 @@ class AgentInstance(Entity):
     provider: Provider | None = belongs_to("provider_id")
     deployment: Deployment | None = belongs_to("deployment_id")
     policy_envelope: PolicyEnvelope | None = belongs_to("policy_envelope_id")
+    effective_policy: EffectivePolicy = effective_policy(
+        "The policy in force: one out of the envelopes of all levels, field by field, each with its level (POL-5)."
+    )
     state: InstanceState
     heartbeat_at: datetime | None
     cost_caps: CostCaps | None

@@ -1,0 +1,34 @@
+"""Every job, with its period (behaviour 18)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from app.commands import Done
+from app.jobs.loop import Job, Work
+from app.notification.fanout import fan_out
+from app.unit_of_work import run_as_system
+from db.session import Database
+
+
+def until_done(command: str) -> Work:
+    """A command that works through what is due in batches, as often as it says that there is more."""
+
+    async def work(database: Database, tenant_id: UUID) -> None:
+        while True:
+            outcome = await run_as_system(database, tenant_id, command, {})
+            if not isinstance(outcome, Done) or not outcome.extras.get("more"):
+                return
+
+    return work
+
+
+JOBS: Final = (
+    Job("approval-expiry", timedelta(minutes=1), until_done("expire_approvals")),
+    Job("approval-escalation", timedelta(minutes=1), until_done("escalate_approvals")),
+    Job("stale-heartbeats", timedelta(minutes=1), until_done("quarantine_stale_instances")),
+    Job("drain-completion", timedelta(minutes=1), until_done("complete_drains")),
+    Job("notification-fan-out", timedelta(seconds=5), fan_out),
+)

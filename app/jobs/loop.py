@@ -1,0 +1,144 @@
+"""The job loop: one gateway of all leads, by an advisory lock; when it dies another one takes over.
+
+A job has a row in `gateway.jobs` that says when it is due and how it went last. Every job may be run again at any time:
+it looks for what is due, not for what it has not seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+from sqlalchemy import text
+
+from db.connections import Connection
+from db.session import Database
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.jobs")
+
+_LOCK: Final = 7_305_110_426_197_364_003
+"""Advisory lock of the leader; it ends with the leader's connection."""
+CANDIDATE_SECONDS: Final = 5.0
+"""How long a gateway that does not lead waits before it tries again."""
+TICK_SECONDS: Final = 1.0
+"""How often the leader looks for jobs that are due."""
+_LONGEST_ERROR: Final = 500
+
+Work = Callable[[Database, UUID], Awaitable[None]]
+"""A job's work in one tenant."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something to be done every so often, tenant by tenant."""
+
+    name: str
+    period: timedelta
+    work: Work
+
+
+class Jobs:
+    """The loop of one process; `run` goes on until it is cancelled."""
+
+    def __init__(
+        self,
+        database: Database,
+        jobs: Sequence[Job],
+        *,
+        tick: float = TICK_SECONDS,
+        candidacy: float = CANDIDATE_SECONDS,
+    ) -> None:
+        self._database = database
+        self._jobs = {job.name: job for job in jobs}
+        self._tick = tick
+        self._candidacy = candidacy
+        self.is_leader = False
+
+    async def run(self) -> None:
+        """Lead when nobody else does. A database that goes away ends the leadership, not the loop."""
+        while True:
+            try:
+                await self._campaign(self._database.connections.platform)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("jobs_interrupted", error=type(error).__name__)
+            finally:
+                self.is_leader = False
+            await asyncio.sleep(self._candidacy)
+
+    async def _campaign(self, platform: Connection) -> None:
+        connection = await asyncpg.connect(
+            platform.url,
+            timeout=10,
+            server_settings={"application_name": "fleetgraph-jobs", **platform.server_settings},
+        )
+        try:
+            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+                return
+            self.is_leader = True
+            log.info("jobs_lead")
+            await self._enter()
+            while True:
+                await connection.execute("SELECT 1")  # notices that the lock is lost
+                await self.run_due()
+                await asyncio.sleep(self._tick)
+        finally:
+            with contextlib.suppress(Exception):
+                await connection.close(timeout=2)
+
+    async def _enter(self) -> None:
+        """A row for each job, with the period of the code."""
+        async with self._database.platform() as connection:
+            for job in self._jobs.values():
+                await connection.execute(
+                    text(
+                        "INSERT INTO gateway.jobs (name, period_ms) VALUES (:name, :period) "
+                        "ON CONFLICT (name) DO UPDATE SET period_ms = excluded.period_ms"
+                    ),
+                    {"name": job.name, "period": int(job.period / timedelta(milliseconds=1))},
+                )
+
+    async def run_due(self) -> list[str]:
+        """Run every job that is due, one after the other; gives back their names."""
+        claim = """UPDATE gateway.jobs
+            SET started_at = now(), next_run_at = now() + period_ms * interval '1 millisecond'
+            WHERE next_run_at <= now() AND name = ANY(:names) RETURNING name"""
+        async with self._database.platform() as connection:
+            due = await connection.execute(text(claim), {"names": list(self._jobs)})
+            names = [row.name for row in due]
+        for name in names:
+            await self._finish(name, await self._run(self._jobs[name]))
+        return names
+
+    async def _run(self, job: Job) -> str | None:
+        """Run a job in every tenant; one that fails in a tenant goes on with the next. Gives the last error's text."""
+        failure = None
+        async with self._database.platform() as connection:
+            tenants = [
+                row.id for row in await connection.execute(text("SELECT id FROM tenants WHERE active ORDER BY id"))
+            ]
+        for tenant_id in tenants:
+            try:
+                await job.work(self._database, tenant_id)
+            except Exception as error:
+                failure = f"{type(error).__name__} in tenant {tenant_id}"
+                log.error("job_failed", job=job.name, tenant=str(tenant_id), exc_info=True)
+        return failure
+
+    async def _finish(self, name: str, failure: str | None) -> None:
+        async with self._database.platform() as connection:
+            await connection.execute(
+                text(
+                    "UPDATE gateway.jobs SET finished_at = now(), updated_at = now(), last_error = :failure, "
+                    "failures = CASE WHEN CAST(:failure AS text) IS NULL THEN 0 ELSE failures + 1 END, "
+                    "succeeded_at = CASE WHEN CAST(:failure AS text) IS NULL THEN now() ELSE succeeded_at END "
+                    "WHERE name = :name"
+                ),
+                {"name": name, "failure": None if failure is None else failure[:_LONGEST_ERROR]},
+            )

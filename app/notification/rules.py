@@ -1,0 +1,100 @@
+"""Whom an event concerns, and what they are told (NOT-3, NOT-4): pure data and pure functions."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from db.enums import AlertSeverity, NotificationSeverity, NotificationType
+
+
+class Circle(enum.Enum):
+    """A group of recipients, as seen from an event's source."""
+
+    APPROVERS = "operators who may approve in the request's project"
+    REQUESTER = "whoever made the request"
+    WATCHERS = "operators who watch the source"
+    OWNERS = "owners of the source's template"
+    STARTER = "whoever started the evaluation"
+    POLICY_READERS = "operators who may read policies in the project"
+    ADMINS = "operators who may assign roles"
+    OPERATORS = "every operator"
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What an event type leads to."""
+
+    circles: tuple[Circle, ...]
+    type: NotificationType
+    severity: NotificationSeverity
+    title: str
+
+
+_INFO, _SUCCESS = NotificationSeverity.INFO, NotificationSeverity.SUCCESS
+_WARNING, _ERROR = NotificationSeverity.WARNING, NotificationSeverity.ERROR
+
+TELLINGS: Final[Mapping[str, Telling]] = {
+    "APPROVAL_REQUIRED": Telling(
+        (Circle.APPROVERS,), NotificationType.APPROVAL_REQUESTED, _INFO, "A request waits for your decision"
+    ),
+    "APPROVAL_ESCALATED": Telling(
+        (Circle.APPROVERS,), NotificationType.APPROVAL_REQUESTED, _WARNING, "A request has waited for too long"
+    ),
+    "APPROVAL_DECIDED": Telling(
+        (Circle.REQUESTER, Circle.WATCHERS), NotificationType.APPROVAL_DECIDED, _SUCCESS, "Your request was decided"
+    ),
+    "DEPLOYMENT_ACTIVATED": Telling(
+        (Circle.OWNERS, Circle.WATCHERS), NotificationType.DEPLOYMENT_ACTIVATED, _SUCCESS, "A release is in force"
+    ),
+    "EVAL_COMPLETED": Telling(
+        (Circle.OWNERS, Circle.STARTER), NotificationType.EVALUATION_COMPLETED, _SUCCESS, "An evaluation has ended"
+    ),
+    "EVAL_FAILED": Telling(
+        (Circle.OWNERS, Circle.STARTER), NotificationType.EVALUATION_COMPLETED, _ERROR, "An evaluation failed to run"
+    ),
+    "POLICY_VIOLATION": Telling(
+        (Circle.POLICY_READERS,), NotificationType.ALERT, _WARNING, "Policy has stopped an agent"
+    ),
+    "SOUL_CHANGED": Telling((Circle.OWNERS,), NotificationType.SYSTEM, _INFO, "The soul of your agents changed"),
+}
+"""NOT-3, as far as events are written by now."""
+
+OTHERWISE: Final = Telling((Circle.OPERATORS,), NotificationType.ALERT, _WARNING, "Something needs attention")
+"""An event of a type that is not listed concerns every operator."""
+
+_ORDER: Final = list(NotificationSeverity)
+
+
+def telling_of(event_type: str) -> Telling:
+    """What an event of this type leads to."""
+    return TELLINGS.get(event_type, OTHERWISE)
+
+
+def severity_of(telling: Telling, payload: Mapping[str, Any]) -> NotificationSeverity:
+    """The event's own severity where it says one: a denied request, a failed evaluation, a RED risk."""
+    said = payload.get("severity")
+    if said in list(NotificationSeverity):
+        return NotificationSeverity(said)
+    if said == AlertSeverity.CRITICAL:
+        return NotificationSeverity.ERROR
+    if payload.get("riskLevel") == "RED" or payload.get("status") in ("DENIED", "EXPIRED", "CANCELED", "FAILED"):
+        return NotificationSeverity.WARNING
+    return telling.severity
+
+
+def passes(
+    filters: Mapping[str, Any] | None, event_type: str, severity: NotificationSeverity, project_id: str | None
+) -> bool:
+    """NOT-4. Whether a preference's filters let the message through; an absent key lets everything through."""
+    wanted = filters or {}
+    types, projects, least = wanted.get("eventTypes"), wanted.get("projectIds"), wanted.get("minSeverity")
+    if types is not None and event_type not in types:
+        return False
+    if projects is not None and project_id is not None and project_id not in projects:
+        return False
+    if least not in list(NotificationSeverity):
+        return True
+    return _ORDER.index(severity) >= _ORDER.index(NotificationSeverity(least))

@@ -1,0 +1,150 @@
+"""From events to notifications: whom they concern, who has switched them off, and that nobody hears twice."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from app.notification.fanout import fan_out
+from app.notification.rules import passes
+from db import models
+from db.enums import NotificationChannel, NotificationSeverity, OperatorStatus, RiskLevel
+from db.ids import new_id
+from tests.asking import data_of
+from tests.conftest import TenantUnderTest
+from tests.serving import grant
+
+
+async def person(tenant: TenantUnderTest, name: str, role: str | None = None, **assignment: Any) -> models.Operator:
+    operator = models.Operator(id=new_id(), auth_id=name, name=name, email=f"{name}@example.com")
+    await tenant.add(operator)
+    if role:
+        await grant(tenant, operator.id, role, **assignment)
+    return operator
+
+
+async def request(tenant: TenantUnderTest, **more: Any) -> models.ApprovalRecord:
+    approval = models.ApprovalRecord(
+        id=new_id(), request_type="DEPLOYMENT", action_summary="Deploy v2", justification="because", **more
+    )
+    await tenant.add(approval)
+    return approval
+
+
+async def tell(tenant: TenantUnderTest, event_type: str, source: Any, **payload: Any) -> None:
+    event = models.NotificationEvent(
+        event_type=event_type, source_entity=type(source).__name__, source_id=source.id, payload=payload
+    )
+    await tenant.add(event)
+
+
+async def told(tenant: TenantUnderTest) -> list[tuple[str, str, str]]:
+    query = "{ notifications(first: 200) { edges { node { operator { name } type severity } } } }"
+    data = await data_of(tenant, tenant.actor(), query)
+    rows = [edge["node"] for edge in data["notifications"]["edges"]]
+    return sorted((row["operator"]["name"], row["type"], row["severity"]) for row in rows)
+
+
+async def test_not_3_approvers_in_scope_hear_of_a_request(tenant: TenantUnderTest) -> None:
+    """Tenant-wide or in the project; not elsewhere, not with an expired grant, not without the permission."""
+    other = models.Project(id=new_id(), name="Other", slug="other")
+    await tenant.add(other)
+    await person(tenant, "everywhere", "Approver")
+    await person(tenant, "here", "Approver", project_id=tenant.project.id)
+    await person(tenant, "elsewhere", "Approver", project_id=other.id)
+    await person(tenant, "formerly", "Approver", expires_at=datetime.now(UTC) - timedelta(days=1))
+    await person(tenant, "viewer", "Viewer")
+    gone = await person(tenant, "suspended", "Approver")
+    async with tenant.database.transaction(tenant.actor()) as session:
+        row = await session.get(models.Operator, (tenant.id, gone.id))
+        assert row is not None
+        row.status = OperatorStatus.SUSPENDED
+    approval = await request(tenant, project_id=tenant.project.id)
+    await tell(tenant, "APPROVAL_REQUIRED", approval, actionSummary="Deploy v2")
+    await fan_out(tenant.database, tenant.id)
+    assert await told(tenant) == [
+        ("everywhere", "APPROVAL_REQUESTED", "INFO"),
+        ("here", "APPROVAL_REQUESTED", "INFO"),
+    ]
+
+
+async def test_not_2_nobody_hears_twice(tenant: TenantUnderTest) -> None:
+    """Two gateways at once, the job run again, the same text within five minutes: one message."""
+    await person(tenant, "everywhere", "Approver")
+    approval = await request(tenant)
+    await tell(tenant, "APPROVAL_REQUIRED", approval, actionSummary="Deploy v2")
+    await asyncio.gather(*(fan_out(tenant.database, tenant.id) for _ in range(3)))
+    await tell(tenant, "APPROVAL_REQUIRED", approval, actionSummary="Deploy v2")
+    await fan_out(tenant.database, tenant.id)
+    assert len(await told(tenant)) == 1
+    data = await data_of(tenant, tenant.actor(), "{ notificationEvents { edges { node { processedAt } } } }")
+    assert all(edge["node"]["processedAt"] for edge in data["notificationEvents"]["edges"])
+
+
+async def test_not_3_the_requester_and_the_watchers_hear_of_the_decision(tenant: TenantUnderTest) -> None:
+    """A denial is a warning."""
+    asker, watcher = await person(tenant, "asker"), await person(tenant, "watcher")
+    approval = await request(tenant, requester_id=asker.id)
+    await tenant.add(models.WatchSubscription(operator_id=watcher.id, entity_type="APPROVAL", entity_id=approval.id))
+    await tell(tenant, "APPROVAL_DECIDED", approval, status="DENIED")
+    await fan_out(tenant.database, tenant.id)
+    assert await told(tenant) == [
+        ("asker", "APPROVAL_DECIDED", "WARNING"),
+        ("watcher", "APPROVAL_DECIDED", "WARNING"),
+    ]
+
+
+async def test_not_3_an_unlisted_event_is_everybodys(tenant: TenantUnderTest) -> None:
+    """Every active operator."""
+    for name in ("a", "b"):
+        await person(tenant, name)
+    await tell(tenant, "SOMETHING_NEW", tenant.project)
+    await fan_out(tenant.database, tenant.id)
+    assert [name for name, _, _ in await told(tenant)] == ["a", "b"]
+
+
+async def test_not_4_a_preference_silences(tenant: TenantUnderTest) -> None:
+    """Switched off, or filtered; what is severe shows all the same."""
+    off = await person(tenant, "off", "Approver")
+    picky = await person(tenant, "picky", "Approver")
+    await tenant.add(
+        models.NotificationPreference(operator_id=off.id, channel=NotificationChannel.IN_APP, enabled=False),
+        models.NotificationPreference(
+            operator_id=picky.id,
+            channel=NotificationChannel.IN_APP,
+            enabled=True,
+            filters={"minSeverity": "WARNING"},
+        ),
+    )
+    await tell(tenant, "APPROVAL_REQUIRED", await request(tenant), actionSummary="green")
+    red = await request(tenant, risk_level=RiskLevel.RED)
+    await tell(tenant, "APPROVAL_REQUIRED", red, actionSummary="red", riskLevel="RED")
+    await tell(tenant, "APPROVAL_REQUIRED", await request(tenant), actionSummary="bad", severity="ERROR")
+    await fan_out(tenant.database, tenant.id)
+    assert await told(tenant) == [
+        ("off", "APPROVAL_REQUESTED", "ERROR"),
+        ("picky", "APPROVAL_REQUESTED", "ERROR"),
+        ("picky", "APPROVAL_REQUESTED", "WARNING"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (None, True),
+        ({}, True),
+        ({"eventTypes": ["X"]}, True),
+        ({"eventTypes": ["Y"]}, False),
+        ({"projectIds": ["p"]}, True),
+        ({"projectIds": ["q"]}, False),
+        ({"minSeverity": "WARNING"}, True),
+        ({"minSeverity": "ERROR"}, False),
+        ({"minSeverity": "nonsense"}, True),
+    ],
+)
+def test_not_4_filters(filters: dict[str, Any] | None, expected: bool) -> None:
+    """An absent key lets everything through."""
+    assert passes(filters, "X", NotificationSeverity.WARNING, "p") is expected
