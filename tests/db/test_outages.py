@@ -225,13 +225,20 @@ async def test_while_the_server_is_down_requests_fail_at_once(server: EmbeddedPo
 async def test_a_server_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is gone answers nothing at all: opening a connection has a time-out of its own."""
     monkeypatch.setattr("db.pool._CONNECT_SECONDS", 0.3)
-    path = tmp_path / ".s.PGSQL.5432"
-    silent = await asyncio.start_unix_server(lambda _reader, _writer: asyncio.sleep(5), path)
+    hung_up = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        hung_up.set()
+
+    silent = await asyncio.start_unix_server(say_nothing, tmp_path / ".s.PGSQL.5432")
     database = Database(embedded_connections(lambda role: f"postgresql://{role}@/x?host={tmp_path}&port=5432"))
     started = time.monotonic()
     with pytest.raises(TimeoutError):
         await database.fetch_one("SELECT 1")
     assert time.monotonic() - started < 4
     await database.close()
+    await hung_up.wait()
     silent.close()
     await silent.wait_closed()
