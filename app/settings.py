@@ -270,6 +270,8 @@ def settings_markdown() -> str:
         default = field.default
         if isinstance(default, tuple):
             default = ",".join(default)
+        if isinstance(default, bool):
+            default = str(default).lower()
         shown = "" if default in (None, "") else f"`{default}`"
         lines.append(f"| `{PREFIX}{name.upper()}` | {_kind(field.annotation)} | {shown} | {field.description} |")
     return "\n".join(lines) + "\n"
