@@ -116,7 +116,9 @@ def seed_demo(settings: Settings, size: str) -> None:
     seal = open_seal(settings)
     if seal is None:
         raise CommandError(f"The demo fleet has webhooks, and their secrets need a key: set {PREFIX}SECRET_KEY.")
-    vocabulary = Vocabulary(tuple(PERMISSIONS.values()), tuple(SYSTEM_ROLES.values()))
+    # A role that stands above tenants has no row inside one, where somebody could be given it (RBAC-4).
+    built_in = tuple(role for role in SYSTEM_ROLES.values() if role.assignable)
+    vocabulary = Vocabulary(tuple(PERMISSIONS.values()), built_in)
 
     async def run() -> int:
         found = await find_connections(settings)
