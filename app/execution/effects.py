@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
+from app.governance.approving import GRANT
 from app.governance.budgets import add_budget_extra
 from app.governance.deciding import EFFECTS, OPEN
 from app.registry.commands import resume_instance
@@ -61,7 +62,8 @@ async def budget_override(uow: UnitOfWork, approval: ApprovalRecord, caused_by_i
     if instance is None:
         return
     add_budget_extra(uow, instance, Decimal(approval.estimated_cost or 0))
-    approval.used_at = uow.now
+    if GRANT not in (approval.metadata_ or {}):
+        approval.used_at = uow.now  # a grant is used up by the action that it is for (POL-12)
     if instance.state is InstanceState.PAUSED and instance.paused_by is PauseCause.BUDGET:
         await resume_instance(
             uow,

@@ -1,9 +1,11 @@
 """Root fields of governance."""
 
+from app.governance.effective import policy_simulate
 from app.governance.types import ApprovalRecord, Deployment, Permission, PolicyEnvelope, Role, RoleAssignment
 from app.graph.roots import row, rows
 
 FIELDS = (
+    policy_simulate,
     rows(PolicyEnvelope, "Policies at every level; those that are not active any more are history."),
     row(PolicyEnvelope, "One policy."),
     rows(ApprovalRecord, "Requests for approval. The queue is those whose status is PENDING or ESCALATED (APR-12)."),

@@ -32,7 +32,7 @@ def sources_json(policy: EffectivePolicy) -> list[JsonObject]:
     """For each field that an envelope sets: which envelopes, and at what level the strongest of them stands."""
     return [
         {
-            "field": _camel(name),
+            "field": camel(name),
             "level": policy.sources[name].level.value,
             "envelopeIds": [str(one) for one in policy.sources[name].envelope_ids],
         }
@@ -43,9 +43,10 @@ def sources_json(policy: EffectivePolicy) -> list[JsonObject]:
 
 def policy_json(policy: EffectivePolicy) -> JsonObject:
     """A policy in force, every field under its name in the graph (decision 21)."""
-    return {_camel(name): policy.values[name] for name in FIELDS} | {"sources": sources_json(policy)}
+    return {camel(name): policy.values[name] for name in FIELDS} | {"sources": sources_json(policy)}
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """A column's name as the graph has it."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)

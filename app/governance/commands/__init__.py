@@ -1,5 +1,5 @@
 """Commands of governance."""
 
-from app.governance.commands import approvals, deadlines, deployments, policy, roles
+from app.governance.commands import approvals, deadlines, deployments, envelopes, policy, roles
 
-__all__ = ["approvals", "deadlines", "deployments", "policy", "roles"]
+__all__ = ["approvals", "deadlines", "deployments", "envelopes", "policy", "roles"]

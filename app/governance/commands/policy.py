@@ -176,9 +176,11 @@ def _go(
     decision: Decision,
     written: _Written,
     granted: ApprovalRecord | None = None,
+    *,
+    is_started: bool = False,
 ) -> Done:
-    is_call = asked.action.type is ActionType.TOOL_CALL
-    kind = OpEventType.TOOL_CALL_STARTED if is_call else OpEventType.DECISION_MADE
+    is_start = asked.action.type is ActionType.TOOL_CALL and not is_started
+    kind = OpEventType.TOOL_CALL_STARTED if is_start else OpEventType.DECISION_MADE
     reason = decision.reason if granted is None else approved_by(granted)
     payload = event_payload(asked, decision, ALLOW, reason)
     if granted is not None:
@@ -236,8 +238,10 @@ async def _ask(uow: UnitOfWork, found: Situation, asked: Asked, decision: Decisi
     task = None
     if found.task_id is not None and found.facts.task is not None:
         task = await uow.lock(Task, found.task_id)
-    if granted := await take_grant(uow, grant, asked.action.estimated_cost):
-        return await _use(uow, found, asked, decision, granted)
+    if likely := await find_grant(uow, grant, asked.action.estimated_cost):
+        await uow.lock(ToolCall, likely.tool_call_id)  # whoever decides on the request takes the call first, too
+        if granted := await take_grant(uow, grant, asked.action.estimated_cost):
+            return await _use(uow, found, asked, decision, granted)
     if found.asked is not None:
         message = "The idempotency key belongs to a request that is decided. Use a new key for a new request."
         return Refused(Refusal.CONFLICT, message, "idempotency_key")
@@ -259,6 +263,7 @@ async def _use(uow: UnitOfWork, found: Situation, asked: Asked, decision: Decisi
     """POL-12. What was approved goes ahead, once; the tool call that waited for it is the one that runs."""
     written = _Written(approval_id=granted.id)
     call = await uow.lock(ToolCall, granted.tool_call_id)
+    is_started = call is not None and call.status is ToolCallStatus.RUNNING  # the approval did so, with its event
     if call is not None and call.status in (ToolCallStatus.PENDING, ToolCallStatus.RUNNING):
         call.status = ToolCallStatus.RUNNING
         call.policy_result = policy_result(ALLOW, approved_by(granted), granted.id)
@@ -266,7 +271,7 @@ async def _use(uow: UnitOfWork, found: Situation, asked: Asked, decision: Decisi
     elif asked.run_id is not None and asked.action.type is ActionType.TOOL_CALL:
         call = tool_call(uow, found, asked, decision, ALLOW, approved_by(granted), granted.id)
         written.tool_call_id = call.id
-    return _go(uow, found, asked, decision, written, granted)
+    return _go(uow, found, asked, decision, written, granted, is_started=is_started)
 
 
 # --- Rows -------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 """Mutations of governance."""
 
-from app.governance.mutations import approvals, deployments, policy, roles
+from app.governance.mutations import approvals, deployments, envelopes, policy, roles
 
-FIELDS = (*policy.FIELDS, *approvals.FIELDS, *deployments.FIELDS, *roles.FIELDS)
+FIELDS = (*policy.FIELDS, *envelopes.FIELDS, *approvals.FIELDS, *deployments.FIELDS, *roles.FIELDS)
