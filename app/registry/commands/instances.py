@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from app.commands import Done, Refusal, Refused, command
 from app.governance.standing import effective_tier, usable_approval
+from app.identity.standing import open_project
 from app.lifecycle import refuse_step
 from app.platform.rules import Standing, strictest, under
 from app.registry.integrity import refuse_tampered
@@ -31,7 +32,6 @@ from db.models import (
     Environment,
     OperatorControl,
     PolicyEnvelope,
-    Project,
     Provider,
     Tenant,
 )
@@ -66,8 +66,9 @@ async def create_instance(
     version = await uow.lock(AgentVersion, version_id)
     if version is None:
         return Refused(Refusal.NOT_FOUND, "No such agent version.", "version_id")
-    if await uow.get(Project, project_id) is None:
-        return Refused(Refusal.NOT_FOUND, "No such project.", "project_id")
+    project = await open_project(uow, project_id)
+    if isinstance(project, Refused):
+        return project
     environment = await uow.get(Environment, environment_id)
     if environment is None:
         return Refused(Refusal.NOT_FOUND, "No such environment.", "environment_id")

@@ -135,7 +135,8 @@ async def test_rbac_7_a_scoped_grant(stage: Stage) -> None:
     await stage.done("assign_role", by=lead, role_id=viewer, operator_id=friend, project_id=stage.project_id)
     both = {"project_id": stage.project_id, "environment_id": stage.environment_ids[0]}
     await stage.done("assign_role", by=lead, role_id=viewer, operator_id=friend, **both)
-    for scope in ({}, {"project_id": other.id}, {"environment_id": stage.environment_ids[0]}):
+    elsewhere: list[dict[str, Any]] = [{}, {"project_id": other.id}, {"environment_id": stage.environment_ids[0]}]
+    for scope in elsewhere:
         with pytest.raises(PermissionDenied):
             await stage.do("assign_role", by=lead, role_id=viewer, operator_id=friend, **scope)
     with pytest.raises(PermissionDenied):
@@ -163,13 +164,13 @@ async def test_rbac_6_the_same_grant_again(stage: Stage) -> None:
     assert len(await granted(stage, person)) == 2
     notes = [one for one in await stage.audits("ROLE_ASSIGNED") if one.resource_id == str(first.id)]
     assert len(notes) == 3
-    assert sum(1 for one in notes if one.metadata_["before"] is None) == 1  # type: ignore[index]
+    assert [(one.metadata_ or {})["before"] for one in notes].count(None) == 1
 
 
 async def test_rbac_6_the_same_grant_from_two_at_once(stage: Stage) -> None:
     """RBAC-6. One grant comes of it, and one of the two is told."""
     viewer, person = await stage.role("Viewer"), await stage.newcomer()
-    given = {"role_id": viewer, "operator_id": person}
+    given: dict[str, Any] = {"role_id": viewer, "operator_id": person}
     outcomes = await asyncio.gather(*(stage.do("assign_role", by=stage.people[n], **given) for n in range(2)))
     assert sorted(type(one).__name__ for one in outcomes) == ["Done", "Refused"]
     assert len(await granted(stage, person)) == 1

@@ -1,0 +1,238 @@
+"""A person's own data (GDPR-1 to GDPR-3, PII-2, RBAC-8)."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from app.commands import Done, Refusal
+from app.graph.errors import Unauthenticated
+from app.identity.rules import pseudonym
+from app.unit_of_work import PermissionDenied, run_as_system
+from db.enums import (
+    ActorType,
+    AuditSeverity,
+    MessageType,
+    NotificationChannel,
+    NotificationType,
+    OperatorStatus,
+    SavedViewScope,
+    TaskStatus,
+    WatchEntityType,
+)
+from db.ids import new_id
+from db.models import (
+    ApprovalRecord,
+    ChangeRecord,
+    Message,
+    Notification,
+    NotificationPreference,
+    Operator,
+    OrgMember,
+    RoleAssignment,
+    SavedView,
+    Task,
+    WatchSubscription,
+)
+from tests.app.identity.stage import Stage
+from tests.asking import ask
+
+OWN = (RoleAssignment, Notification, NotificationPreference, WatchSubscription)
+EXPORT = """mutation($input: OperatorExportInput!) { operatorExport(input: $input) {
+  operator { gdprDataExportAt } export userErrors { message } } }"""
+
+
+async def life(stage: Stage, operator_id: Any) -> None:
+    """Rows of every kind that is about a person."""
+    task = Task(
+        id=new_id(), project_id=stage.project_id, title="T", type="ENGINEERING", status=TaskStatus.INBOX, priority=2
+    )
+    view = {"project_id": stage.project_id, "owner_operator_id": operator_id, "filters": {}}
+    await stage.add(
+        task,
+        Message(
+            task_id=task.id,
+            author_type=ActorType.HUMAN,
+            author_operator_id=operator_id,
+            type=MessageType.COMMENT,
+            content="I was here",
+        ),
+        Notification(operator_id=operator_id, type=NotificationType.ALERT, title="N"),
+        NotificationPreference(operator_id=operator_id, channel=NotificationChannel.EMAIL, enabled=True),
+        SavedView(name="private", scope=SavedViewScope.KANBAN, is_shared=False, **view),
+        SavedView(name="shared", scope=SavedViewScope.KANBAN, is_shared=True, **view),
+        WatchSubscription(operator_id=operator_id, entity_type=WatchEntityType.TASK, entity_id=task.id),
+        ApprovalRecord(
+            request_type="TOOL_EXECUTION",
+            requester_id=operator_id,
+            action_summary="a",
+            justification="b",
+            decisions=[{"operatorId": str(operator_id), "decision": "APPROVED"}],
+        ),
+    )
+
+
+async def test_gdpr_1_everything_held(stage: Stage) -> None:
+    """GDPR-1. All kinds are in the bundle, as JSON; the export is dated and audited with numbers alone."""
+    person = await stage.newcomer("Nia", "Admin")
+    await life(stage, person)
+    await stage.done("create_project", by=person, name="Mine", slug="mine")
+    outcome = await stage.do("export_operator", operator_id=person)
+    assert isinstance(outcome, Done)
+    held = orjson.loads(orjson.dumps(outcome.unkept["export"]))
+    assert outcome.extras == {}
+    assert held["operator"]["name"] == "Nia"
+    assert held["incomplete"] == []
+    counts = {name: len(rows) for name, rows in held.items() if isinstance(rows, list) and name != "incomplete"}
+    assert counts == {
+        "roleAssignments": 1,
+        "notifications": 1,
+        "notificationPreferences": 1,
+        "savedViews": 2,
+        "watchSubscriptions": 1,
+        "messages": 1,
+        "telegraphMessages": 0,
+        "approvalsRequested": 1,
+        "approvalsDecided": 1,
+        "changeRecords": 1,
+        "auditLogs": 0,
+    }
+    assert held["messages"][0]["content"] == "I was here"
+    assert held["changeRecords"][0]["type"] == "PROJECT_CREATED"
+    assert (await stage.one(Operator, person)).gdpr_data_export_at is not None
+    (note,) = await stage.audits("GDPR_EXPORT")
+    assert "Nia" not in str(note.metadata_)
+    assert note.metadata_["pseudonymousId"].startswith("user_")  # type: ignore[index]
+
+
+async def test_gdpr_1_oneself_or_with_the_permission(stage: Stage) -> None:
+    """GDPR-1. A person without any role exports themselves over GraphQL, and nobody else."""
+    person = await stage.newcomer()
+    with pytest.raises(PermissionDenied):
+        await stage.do("export_operator", by=person, operator_id=stage.people[0])
+    given = {"operatorId": f"opr_{person.hex}", "idempotencyKey": "k"}
+    mine = "mutation($input: OperatorExportInput!) { operatorExport(input: $input) { export userErrors { message } } }"
+    answer = await ask(stage.database, await stage.actor(person), mine, input=given)
+    assert not answer.errors
+    assert answer.data["operatorExport"]["export"]["operator"]["name"] == "Nia"
+    # Personal data is not kept with the key.
+    again = await ask(stage.database, await stage.actor(person), mine, input=given)
+    assert again.data["operatorExport"] == {"export": None, "userErrors": []}
+    admin = await stage.actor(stage.people[0])
+    answer = await ask(stage.database, admin, EXPORT, input={"operatorId": f"opr_{person.hex}"})
+    assert answer.data["operatorExport"]["operator"]["gdprDataExportAt"] is not None
+
+
+async def test_gdpr_2_a_deletion_is_asked_for_and_taken_back(stage: Stage) -> None:
+    """GDPR-2. Suspended at once; let in again by taking it back, and by nothing else."""
+    person = await stage.newcomer("Nia", "Viewer")
+    await stage.done("request_operator_deletion", by=person, operator_id=person, reason="I leave")
+    waiting = await stage.one(Operator, person)
+    assert (waiting.status, waiting.gdpr_deletion_request_at is None) == (OperatorStatus.SUSPENDED, False)
+    with pytest.raises(Unauthenticated):
+        await stage.actor(person)
+    assert (await stage.refused("request_operator_deletion", operator_id=person)).code is Refusal.CONFLICT
+    assert (await stage.refused("reactivate_operator", operator_id=person)).code is Refusal.DEPENDENCY_NOT_MET
+    await stage.done("cancel_operator_deletion", operator_id=person)
+    back = await stage.one(Operator, person)
+    assert (back.status, back.gdpr_deletion_request_at, back.metadata_) == (OperatorStatus.ACTIVE, None, None)
+    assert (await stage.actor(person)).can("read:tasks")
+    assert (await stage.refused("cancel_operator_deletion", operator_id=person)).code is Refusal.CONFLICT
+    actions = [one.action for one in await stage.audits("GDPR_DELETION_REQUESTED", "GDPR_DELETION_CANCELED")]
+    assert sorted(actions) == ["GDPR_DELETION_CANCELED", "GDPR_DELETION_REQUESTED"]
+
+
+async def test_gdpr_2_who_was_suspended_before_stays_suspended(stage: Stage) -> None:
+    """GDPR-2. Taking a request back gives no more than there was."""
+    person = await stage.newcomer()
+    await stage.done("suspend_operator", operator_id=person)
+    await stage.done("request_operator_deletion", operator_id=person)
+    await stage.done("cancel_operator_deletion", operator_id=person)
+    assert (await stage.one(Operator, person)).status is OperatorStatus.SUSPENDED
+
+
+async def test_gdpr_3_an_erased_person(stage: Stage) -> None:
+    """GDPR-3, PII-2. A tombstone with a pseudonym stays; what was theirs goes, what the law keeps names it."""
+    person = await stage.newcomer("Nia", "Admin")
+    before = await stage.one(Operator, person)
+    await life(stage, person)
+    await stage.done("create_project", by=person, name="Mine", slug="mine")
+    await stage.done("update_operator", by=person, operator_id=person, avatar_url="https://x.example/nia.png")
+    await stage.done("create_org_member", name="Nia", role="Clerk", email=before.email.upper())
+    neighbour = await stage.newcomer("Ned", "Viewer")
+    await stage.add(Notification(operator_id=neighbour, type=NotificationType.ALERT, title="stays"))
+    token = await stage.token(person)
+    await stage.done("erase_operator", operator_id=person, reason="asked to")
+
+    stone = await stage.one(Operator, person)
+    assert (stone.name, stone.email) == ("Deleted operator", f"erased+{person}@invalid")
+    assert (stone.auth_id, stone.status) == (f"erased:{person}", OperatorStatus.DEACTIVATED)
+    assert (stone.avatar_url, stone.metadata_) == (None, {"pseudonymousId": pseudonym(before.email)})
+    for model in OWN:
+        assert await stage.rows(model, model.operator_id == person) == []
+    assert len(await stage.rows(Notification, Notification.operator_id == neighbour)) == 1
+    assert [one.name for one in await stage.rows(SavedView)] == ["shared"]
+    (member,) = await stage.rows(OrgMember)
+    assert (member.name, member.email, member.active) == ("Deleted member", None, False)
+    assert len(await stage.rows(ApprovalRecord, ApprovalRecord.requester_id == person)) == 1
+    assert len(await stage.rows(ChangeRecord, ChangeRecord.actor_id == person)) == 1
+    (note,) = await stage.audits("GDPR_ERASURE")
+    assert note.severity is AuditSeverity.WARNING
+    assert note.metadata_ == {"pseudonymousId": pseudonym(before.email), "reason": "asked to"}
+
+    # No journal and no row of the person has the name or the address any more; the token is worth nothing.
+    journals = [
+        *await stage.rows(ChangeRecord),
+        *await stage.audits(*{one.action for one in await stage.rows(type(note))}),
+    ]
+    for row in journals:
+        text = str({name: value for name, value in vars(row).items() if name[0] != "_"})
+        assert before.email not in text.lower()
+        assert "Nia" not in text
+    found = await ask(
+        stage.database,
+        await stage.actor(stage.people[0]),
+        "query($s: String!) { changeRecords(filter: {type: {eq: PROJECT_CREATED}}) { edges { node { actor {"
+        " ... on Operator { name metadata } } } } } me: operators(filter: {name: {eq: $s}}) { totalCount } }",
+        s="Nia",
+    )
+    assert not found.errors, found.errors
+    names = [edge["node"]["actor"] for edge in found.data["changeRecords"]["edges"]]
+    assert {"name": "Deleted operator", "metadata": {"pseudonymousId": pseudonym(before.email)}} in names
+    assert found.data["me"]["totalCount"] == 0
+    assert token
+    with pytest.raises(Unauthenticated):
+        await stage.actor(person)
+
+
+async def test_gdpr_3_erased_once_and_for_good(stage: Stage) -> None:
+    """GDPR-3. Nothing follows an erasure; the address may be invited anew, as somebody else."""
+    person = await stage.newcomer()
+    email = (await stage.one(Operator, person)).email
+    await stage.done("erase_operator", operator_id=person)
+    for name in ("erase_operator", "request_operator_deletion", "cancel_operator_deletion"):
+        assert (await stage.refused(name, operator_id=person)).code is Refusal.CONFLICT
+    assert (await stage.refused("reactivate_operator", operator_id=person)).code is Refusal.INVALID_STATE_TRANSITION
+    again = await stage.done("invite_operator", name="Nia", email=email)
+    assert again.id != person
+
+
+async def test_gdpr_2_the_gateway_erases_when_the_time_has_come(stage: Stage) -> None:
+    """GDPR-2. The same command serves a job: SYSTEM in the audit log."""
+    person = await stage.newcomer()
+    await stage.done("request_operator_deletion", operator_id=person)
+    outcome = await run_as_system(stage.database, stage.tenant_id, "erase_operator", {"operator_id": person})
+    assert isinstance(outcome, Done)
+    (note,) = await stage.audits("GDPR_ERASURE")
+    assert (note.actor_type, note.actor_id) == (ActorType.SYSTEM, None)
+    assert (await stage.one(Operator, person)).gdpr_deletion_request_at is not None
+
+
+async def test_gdpr_3_erasing_needs_the_permission(stage: Stage) -> None:
+    """SM-4. Nobody erases without `erase:gdpr`, not even themselves: that they ask for."""
+    person = await stage.newcomer("Nia", "Viewer")
+    for name in ("erase_operator", "cancel_operator_deletion"):
+        with pytest.raises(PermissionDenied):
+            await stage.do(name, by=person, operator_id=person)
+    assert datetime.now(UTC) > (await stage.one(Operator, person)).created_at
