@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.auth.permissions import OWN_COLUMN
+from app.governance.chain import decision_chain
 from app.governance.policy import ActionType, PolicyLevel
 from app.graph.entity import (
     Connection,
@@ -108,6 +109,24 @@ class ApprovalVote:
     at: datetime | None = key("When the vote was cast.")
 
 
+@json_type
+class ApprovalStep:
+    """One step of a request's decision chain (APR-12)."""
+
+    at: datetime = key("When it was taken.")
+    stage: str = key(
+        "What was done: REQUESTED, FIRST_APPROVAL and FURTHER_APPROVAL under dual control, ESCALATED, and in the end"
+        " APPROVED, DENIED, EXPIRED or CANCELED."
+    )
+    operator: Operator | None = key_of("Operator", "The person who took it; null for agents and the gateway.")
+    instance: AgentInstance | None = key_of("AgentInstance", "The agent that took it; only agents that asked.")
+    reason: str | None = key("Why, in their words.")
+    change_record: ChangeRecord | None = key_of(
+        "ChangeRecord", "Its record; null for votes that did not decide, and for escalations."
+    )
+    op_event: OpEvent | None = key_of("OpEvent", "Its event; null once it is no longer kept.")
+
+
 @entity(models.ApprovalRecord, prefix="apr", own=OWN_COLUMN["ApprovalRecord"])
 class ApprovalRecord(Entity):
     """Request for a person's decision on an action, its votes and its outcome (APR-1 to APR-13)."""
@@ -161,6 +180,9 @@ class ApprovalRecord(Entity):
     )
     watches: Connection[WatchSubscription] = has_many(
         models.WatchSubscription.entity_id, "People who want to hear of its outcome.", entity_type="APPROVAL"
+    )
+    decision_chain: list[ApprovalStep] = decision_chain(
+        "How it came to its decision, newest first: the request, its votes, escalations, and its end (APR-12)."
     )
     change_records: Connection[ChangeRecord] = history()
 

@@ -7,7 +7,7 @@ so nothing is ever served stale.
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import orjson
@@ -19,6 +19,9 @@ from db.session import Reading
 
 Observe: TypeAlias = Callable[[str, int], None]
 """Told the name of an entity and how many keys one statement serves: for metrics."""
+
+
+D = TypeVar("D", bound="DataLoader[Any, Any]")
 
 
 class Fetcher:
@@ -133,6 +136,13 @@ class Loaders:
         if key not in self._made:
             self._made[key] = RowLoader(self.fetcher, entity, scoped)
         loader: RowLoader = self._made[key]
+        return loader
+
+    def own(self, key: Any, make: Callable[[], D]) -> D:
+        """A domain's own loader, made on first use; `key` is what tells it from others."""
+        if key not in self._made:
+            self._made[key] = make()
+        loader: D = self._made[key]
         return loader
 
     def listed(self, relation: Through, entity: EntityType) -> ListLoader:

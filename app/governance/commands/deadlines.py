@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from app.auth.actor import ActorKind
 from app.commands import Done, command
@@ -44,8 +44,12 @@ async def escalate_approvals(uow: UnitOfWork, limit: int = BATCH) -> Done:
     span = await _sla(uow)
     asked = func.coalesce(ApprovalRecord.requested_at, ApprovalRecord.created_at)
     due = [
-        ApprovalRecord.escalation_level < HIGHEST_ESCALATION,
-        asked + (ApprovalRecord.escalation_level + 1) * span <= uow.now,
+        or_(
+            *(
+                and_(ApprovalRecord.escalation_level == level, asked <= uow.now - (level + 1) * span)
+                for level in range(HIGHEST_ESCALATION)
+            )
+        ),
         func.coalesce(ApprovalRecord.expires_at, uow.now) >= uow.now,
     ]
     ids = await _due(uow, limit, *due)

@@ -216,7 +216,7 @@ async def test_emg_4_a_stale_belief_is_a_conflict(fleet: Fleet) -> None:
 
 
 async def test_emg_4_a_quarantine_ends_runs_and_their_tool_calls(fleet: Fleet) -> None:
-    """Running runs fail as `quarantined`, their running tool calls too, one that waits is denied. A pause leaves them."""
+    """Running runs fail as `quarantined`, with what they run; a call that waits is denied. A pause leaves them."""
     agent = fleet.agent(Standing(N.ACTIVE))
     await fleet.add(agent)
     run = models.Run(
