@@ -57,7 +57,7 @@ async def test_ten_3_a_project_changes(stage: Stage) -> None:
 
 async def test_pii_4_a_webhook_secret_is_sealed(stage: Stage) -> None:
     """PII-4. Encrypted in the row, absent from the journal; without a key it is refused, and not stored."""
-    given = {"project_id": stage.project_id, "github_webhook_secret": "hush"}
+    given: dict[str, Any] = {"project_id": stage.project_id, "github_webhook_secret": "hush"}
     refused = await run(stage.database, await stage.actor(stage.people[0]), "update_project", given)
     assert isinstance(refused, Refused)
     assert (refused.code, refused.field) == (Refusal.DEPENDENCY_NOT_MET, "github_webhook_secret")
