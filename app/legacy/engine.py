@@ -204,7 +204,7 @@ class Engine:
             async with self.connection.begin_nested():
                 await self._insert(entity, target, mapped)
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if not _is_rows_fault(error):
                 raise
             if len(mapped) == 1:
                 self.reject(mapped[0].doc, Rejection("_id", mapped[0].doc.id, f"was refused: {_cause(error)}"))
@@ -305,6 +305,16 @@ def _batches(documents: Iterable[Document]) -> Iterable[list[Document]]:
 
 def _natural(mapping: Mapping, row: Row) -> tuple[str, ...]:
     return tuple(str(row[name]).casefold() for name in mapping.natural)
+
+
+_ROWS_FAULTS: Final = ("22", "23", "54")
+"""Classes of SQLSTATE that a value brings about: it is no such value, breaks a constraint, or is too large for an
+index. Anything else, such as a column that is missing, is a fault of the set-up and ends the import."""
+
+
+def _is_rows_fault(error: DBAPIError) -> bool:
+    cause = error.orig.__cause__ if error.orig is not None else None
+    return str(getattr(cause, "sqlstate", None) or "").startswith(_ROWS_FAULTS)
 
 
 def _cause(error: DBAPIError) -> str:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from app.legacy.importer import KNOWN_TABLES, import_snapshot
 from app.legacy.snapshot import CannotImportError, SnapshotError
+from app.legacy.tables import execution
 from db import models
 from db.session import Database
 from tests.app.legacy.importing import DAY, NOW, agent, count_tenants, fleet, land, rejected, run, some_slug, task
@@ -168,6 +170,17 @@ async def test_what_the_database_refuses_is_rejected_by_name_and_its_neighbours_
     assert [one[0] for one in rejected(landed.report, "tasks")] == ["t4", "t5"]
     assert "idempotency_key" in landed.report.rejects[0].reason
     assert len(await landed.rows(models.Task)) == 5
+
+
+async def test_a_fault_of_the_set_up_ends_the_import(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database without a column is no reason to reject every document: nothing is written at all."""
+    path, slug = write_snapshot(tmp_path / "s.zip", fleet()), some_slug()
+    monkeypatch.setattr(execution.TASKS.target, "name", "tasks_of_a_later_version")
+    with pytest.raises(ProgrammingError, match="tasks_of_a_later_version"):
+        await import_snapshot(database, path, slug)
+    assert await count_tenants(database, slug) == 0
 
 
 async def test_values_that_cannot_be_and_ids_that_occur_twice(database: Database, tmp_path: Path) -> None:

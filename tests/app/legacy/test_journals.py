@@ -191,6 +191,16 @@ async def test_a_transition_is_recorded_once(database: Database, tmp_path: Path)
     assert not (await landed.again()).changed
 
 
+async def test_an_agent_is_recorded_as_made_once(database: Database, tmp_path: Path) -> None:
+    """MIG-1, MIG-4: the import records that it made the instance; the activity of its registration says the same."""
+    at: dict[str, Any] = {"targetType": "AGENT", "targetId": "atlas"}
+    activities = [activity("a1", "AGENT_REGISTERED", NOW - DAY + 900, **at), activity("a2", "AGENT_DEPLOYED", **at)]
+    landed = await land(database, tmp_path, fleet(activities=activities))
+    made = [one for one in await landed.rows(models.ChangeRecord) if one["type"] == "INSTANCE_CREATED"]
+    assert {one["metadata"]["legacyId"] for one in made} == {"atlas", "a2"}
+    assert landed.report.tables["activities"].merged == 1
+
+
 async def test_change_records_that_were_written_alongside(database: Database, tmp_path: Path) -> None:
     """MIG-8, AUD-2: Mission Control's shape, ARM's types, and what is no change record here."""
     about: dict[str, Any] = {"relatedTable": "agents", "relatedId": "atlas"}
