@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+
+from graphql import GraphQLError, OperationType
 
 from app.auth.actor import Actor, ActorKind
 from app.auth.setup import open_authenticator
 from app.database import find_connections, open_database
 from app.graph.context import OperationContext
+from app.graph.documents import Operation
+from app.graph.errors import RateLimited
 from app.graph.execution import Executor, Hooks
 from app.graph.limits import Limits
+from app.graph.rates import Rate
 from app.graph.reading import refuse_unreadable
 from app.http.endpoint import GraphQLEndpoint
 from app.http.graphiql import page
@@ -39,12 +44,26 @@ class Gateway:
         self.metrics = metrics
         self.authenticator = open_authenticator(settings, database)
         self._seal = open_seal(settings)
-        hooks = Hooks(refuse_unreadable, metrics.observe, *([tracing.operation] if tracing else []))
+        self._rates = {
+            OperationType.QUERY: Rate(settings.queries_per_second),
+            OperationType.MUTATION: Rate(settings.mutations_per_second),
+        }
+        hooks = Hooks(self._admit, metrics.observe, *([tracing.operation] if tracing else []))
         self.executor = Executor(schema(), _operation_limits(settings), hooks)
         self.endpoint = GraphQLEndpoint(
             self.executor, self.authenticator.authenticate, self.operation, _edge_limits(settings), page
         )
         self.sockets = self.endpoint.sockets
+
+    def _admit(self, operation: Operation, context: OperationContext) -> Sequence[GraphQLError]:
+        """Whether an operation may run: first how often its caller asks, then what it reads."""
+        rate = self._rates.get(operation.kind)
+        if rate is not None:
+            try:
+                rate.take((context.actor.tenant_id, context.actor.id))
+            except RateLimited as limited:
+                return [limited]
+        return refuse_unreadable(operation, context)
 
     @property
     def authenticate(self) -> Callable[[str | None, str | None], Awaitable[Actor]]:

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.audit.export import Exports
+from app.auth.authenticate import TENANT_HEADER
 from app.gateway import Gateway, open_gateway
 from app.http import graphiql
 from app.http.headers import SafeHeaders
@@ -44,6 +46,14 @@ class Application:
         app: ASGIApp = self._route
         if self._tracing is not None:
             app = self._tracing.requests(app)
+        if settings.allowed_origins:
+            app = CORSMiddleware(
+                app,
+                allow_origins=settings.allowed_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["Authorization", "Content-Type", TENANT_HEADER, "X-Request-Id"],
+                expose_headers=["Retry-After", "X-Request-Id"],
+            )
         self._app = RequestId(SafeHeaders(app))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

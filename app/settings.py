@@ -163,6 +163,12 @@ class Settings(BaseSettings):
         default=50_000, ge=1, description="Most rows that an operation may ask for, by its page sizes."
     )
     max_batch: int = Field(default=0, ge=0, description="Most operations in one HTTP request; 0 refuses batches.")
+    queries_per_second: float = Field(
+        default=200, ge=0, description="Queries a second that one operator or agent may send; 0 for no limit."
+    )
+    mutations_per_second: float = Field(
+        default=50, ge=0, description="Mutations a second that one operator or agent may send; 0 for no limit."
+    )
     request_timeout_seconds: float = Field(default=30, gt=0, le=600, description="Longest time one request may take.")
 
     # Group: WebSockets
@@ -202,7 +208,7 @@ class Settings(BaseSettings):
     # Group: Many gateways
     nats_url: str | None = Field(
         default=None,
-        description="NATS server that tells gateways of new log rows (`nats://host:4222`). Default: Postgres NOTIFY.",
+        description="NATS server that will tell gateways of new log rows (`nats://host:4222`); nothing uses it yet.",
     )
 
     @model_validator(mode="before")

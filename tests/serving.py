@@ -70,14 +70,17 @@ async def grant(tenant: TenantUnderTest, operator_id: UUID, role_name: str, **as
 
 
 @asynccontextmanager
-async def serve(connections: Connections, tenant: TenantUnderTest, directory: Path) -> AsyncIterator[Served]:
-    """The application for as long as the block lasts."""
+async def serve(
+    connections: Connections, tenant: TenantUnderTest, directory: Path, **given: Any
+) -> AsyncIterator[Served]:
+    """The application for as long as the block lasts; `given` are further settings."""
     settings = Settings(
         database_url=connections.gateway.url,
         owner_database_url=connections.owner.url,
         platform_database_url=connections.platform.url,
         data_dir=directory,
         jobs=False,
+        **given,
     )
     application = Application(settings)
     async with application.running():
