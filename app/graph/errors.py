@@ -20,8 +20,6 @@ Raise these anywhere under the graph; whatever else is raised is logged with its
 (decision 32, traps 7, 8 and 22). What the *domain* refuses is no error but a ``userErrors`` entry of its payload.
 """
 
-
-
 from __future__ import annotations
 
 import re
