@@ -11,7 +11,7 @@ from db import models
 from db.enums import InstanceState, OperatorMode, PauseCause, TaskStatus
 from db.ids import new_id
 from db.session import Database
-from tests.app.platform.test_controls import Fleet
+from tests.app.platform.fleet import Fleet
 from tests.conftest import make_tenant
 from tests.governed import Registry
 
