@@ -33,6 +33,7 @@ LONGEST_TEXT: Final = 10_000
 """Characters of a text that says nothing else (ERR-3)."""
 MOST_ITEMS: Final = 1_000
 """Entries of a list that says nothing else."""
+_NOTES: Final = "metadata"
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ def _arguments(input_name: str, value: Mapping[str, Any], path: str) -> Iterator
 def _parsed(one: InputField, value: Any, path: str) -> Any:
     if value is None:
         return None
+    if one.name == _NOTES and not isinstance(value, dict):
+        raise BadUserInput(f"`{path}` holds open notes: a JSON object.", path)
     if isinstance(value, list):
         if len(value) > one.given.most:
             raise _too_long(path, f"has {len(value)} entries, at most {one.given.most} are taken")

@@ -176,6 +176,8 @@ async def test_no_token_and_bad_ids(gateway: Gateway) -> None:
     assert body["data"]["operatorInvite"]["userErrors"] == [{"code": "VALIDATION_ERROR", "field": ["input", "name"]}]
     suspend = "mutation($input: OperatorSuspendInput!) { operatorSuspend(input: $input) { userErrors { code } } }"
     assert await gateway.code(ada, suspend, input={"operatorId": f"prj_{new_id().hex}"}) == "BAD_USER_INPUT"
+    noted = {"name": "N", "email": "n@web.example", "metadata": ["no object"]}
+    assert await gateway.code(ada, invite, input=noted) == "BAD_USER_INPUT"
     unknown = await gateway.ask(ada, suspend, input={"operatorId": f"opr_{new_id().hex}"})
     assert unknown["data"]["operatorSuspend"]["userErrors"] == [{"code": "NOT_FOUND"}]
 

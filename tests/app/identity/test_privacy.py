@@ -7,6 +7,7 @@ import pytest
 
 from app.commands import Done, Refusal
 from app.graph.errors import Unauthenticated
+from app.identity.commands import privacy
 from app.identity.rules import pseudonym
 from app.unit_of_work import PermissionDenied, run_as_system
 from db.enums import (
@@ -104,6 +105,17 @@ async def test_gdpr_1_everything_held(stage: Stage) -> None:
     (note,) = await stage.audits("GDPR_EXPORT")
     assert "Nia" not in str(note.metadata_)
     assert note.metadata_["pseudonymousId"].startswith("user_")  # type: ignore[index]
+
+
+async def test_gdpr_1_an_export_says_what_did_not_fit(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GDPR-1. The newest rows of a kind are there, and the kind is named as incomplete."""
+    person = await stage.newcomer()
+    await life(stage, person)
+    monkeypatch.setattr(privacy, "MOST_ROWS", 1)
+    outcome = await stage.do("export_operator", operator_id=person)
+    held = outcome.unkept["export"]
+    assert held["incomplete"] == ["savedViews"]
+    assert len(held["savedViews"]) == 1
 
 
 async def test_gdpr_1_oneself_or_with_the_permission(stage: Stage) -> None:
