@@ -155,7 +155,9 @@ class AgentInstance(TenantScoped, Changing, Noted, Model):
     spend_reset_at: Mapped[datetime | None] = column(
         "When the daily spend starts again from zero: the next midnight of the tenant's time zone (BUD-2)."
     )
-    paused_by: Mapped[PauseCause | None] = column("What paused the instance; absent when it is not paused.")
+    paused_by: Mapped[PauseCause | None] = column(
+        "What paused the instance, or EMERGENCY where an emergency drains it; else absent (EMG-6)."
+    )
     pre_pause_state: Mapped[InstanceState | None] = column("State to return to when the emergency ends (EMG-6).")
     error_streak: Mapped[int] = column("Heartbeats with an error in a row; 5 quarantine it (HB-3).", default=0)
     last_error: Mapped[str | None] = column("Text of the last error that the instance reported (HB-1).")
