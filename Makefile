@@ -67,6 +67,10 @@ format: install
 docs: install
 	@$(BIN)/python -c 'from app.settings import settings_markdown as page; print(page(), end="")' > docs/settings.md.new
 	@mv docs/settings.md.new docs/settings.md
+	@for page in journal permissions state-machines; do \
+		$(BIN)/python -c 'import sys; from app.reference import PAGES; print(PAGES[sys.argv[1]](), end="")' $$page \
+			> docs/$$page.md.new && mv docs/$$page.md.new docs/$$page.md || exit 1; \
+	done
 	@$(BIN)/fleetgraph schema > schema.graphql.new
 	@mv schema.graphql.new schema.graphql
 

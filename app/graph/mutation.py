@@ -44,6 +44,9 @@ USER_ERROR_CODE.__strawberry_definition__.name = "UserErrorCode"  # type: ignore
 for _value in USER_ERROR_CODE.__strawberry_definition__.values:  # type: ignore[attr-defined]
     _value.description = _CODES[Refusal[_value.name]]
 
+MUTATION_OF: Final[dict[str, str]] = {}
+"""Command -> the field that gives it, as the schema names it; a command of a job has none."""
+
 TYPES["UserError"] = create_type(
     "UserError",
     [
@@ -102,6 +105,7 @@ def shown_id(name: str, entity: str, description: str) -> Shown:
 def mutation(name: str, body: Body, input_cls: type, result: type | None, *, shows: Sequence[Shown] = ()) -> GraphField:
     """The field of a command. `result` is the entity that the payload carries, under its own name."""
     command = COMMANDS[body.__name__]
+    MUTATION_OF[command.name] = camel(name)
     input_name = input_cls.__name__
     _take_key(input_cls)
     payload = f"{camel(name)[0].upper()}{camel(name)[1:]}Payload"
