@@ -30,5 +30,6 @@ JOBS: Final = (
     Job("approval-escalation", timedelta(minutes=1), until_done("escalate_approvals")),
     Job("stale-heartbeats", timedelta(minutes=1), until_done("quarantine_stale_instances")),
     Job("drain-completion", timedelta(minutes=1), until_done("complete_drains")),
+    Job("erasure", timedelta(hours=1), until_done("erase_due_operators")),
     Job("notification-fan-out", timedelta(seconds=5), fan_out),
 )

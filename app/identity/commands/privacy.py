@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -34,6 +35,10 @@ from db.models import (
 
 MOST_ROWS: Final = 10_000
 """Newest rows of one kind that an export holds; the logs' own exports have no such end (AUD-4)."""
+ERASED_AFTER: Final = timedelta(days=29)
+"""How long a request for erasure can be taken back; the day that is left of the 30 is the job's (GDPR-2)."""
+BATCH: Final = 50
+"""People that one transaction of the job erases at most."""
 TOMBSTONE: Final = "Deleted operator"
 _ERASED: Final = "erased:"
 _BEFORE: Final = "statusBeforeDeletionRequest"
@@ -105,12 +110,7 @@ async def cancel_operator_deletion(uow: UnitOfWork, operator_id: UUID, reason: s
     return operator
 
 
-@command(
-    "erase:gdpr",
-    "GDPR_ERASURE",
-    callers=(ActorKind.OPERATOR, ActorKind.PLATFORM),
-    is_sensitive=True,
-)
+@command("erase:gdpr", "GDPR_ERASURE", is_sensitive=True)
 async def erase_operator(uow: UnitOfWork, operator_id: UUID, reason: str | None = None) -> Operator | Refused:
     """GDPR-3, PII-2, RBAC-8. Erase a person: a tombstone stays, under which the journals keep their order.
 
@@ -124,6 +124,37 @@ async def erase_operator(uow: UnitOfWork, operator_id: UUID, reason: str | None 
         return operator
     if last is not None:
         return last
+    await _erase(uow, operator, reason)
+    return operator
+
+
+@command("erase:gdpr", "GDPR_ERASURE", callers=(ActorKind.PLATFORM,))
+async def erase_due_operators(uow: UnitOfWork, limit: int = BATCH) -> Done:
+    """GDPR-2, RET. Erase everybody whose erasure was asked for so long ago that it is due.
+
+    `more` says that the batch was full.
+    """
+    due = (
+        select(Operator.id)
+        .where(
+            Operator.tenant_id == uow.tenant_id,
+            Operator.gdpr_deletion_request_at <= uow.now - ERASED_AFTER,
+            ~Operator.auth_id.startswith(_ERASED),
+        )
+        .order_by(Operator.id)
+        .limit(limit)
+    )
+    found = list(await uow.session.scalars(due))
+    erased = 0
+    for operator in await uow.lock_all(Operator, found):
+        # Whoever took the request back a moment ago stays.
+        if operator.gdpr_deletion_request_at is not None and not operator.auth_id.startswith(_ERASED):
+            await _erase(uow, operator, "Asked for by request; the time has come.")
+            erased += 1
+    return Done(None, {"erased": erased, "more": len(found) == limit and erased > 0})
+
+
+async def _erase(uow: UnitOfWork, operator: Operator, reason: str | None) -> None:
     name = pseudonym(operator.email)
     await _erase_rows(uow, operator)
     operator.name, operator.email = TOMBSTONE, f"erased+{operator.id}@invalid"
@@ -140,7 +171,6 @@ async def erase_operator(uow: UnitOfWork, operator_id: UUID, reason: str | None 
         description=reason,
         metadata={"pseudonymousId": name, "reason": reason},
     )
-    return operator
 
 
 async def _erase_rows(uow: UnitOfWork, operator: Operator) -> None:

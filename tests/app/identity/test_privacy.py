@@ -9,6 +9,7 @@ from app.commands import Done, Refusal
 from app.graph.errors import Unauthenticated
 from app.identity.commands import privacy
 from app.identity.rules import pseudonym
+from app.jobs.all import JOBS
 from app.unit_of_work import PermissionDenied, run_as_system
 from db.enums import (
     ActorType,
@@ -226,14 +227,38 @@ async def test_gdpr_3_erased_once_and_for_good(stage: Stage) -> None:
 
 
 async def test_gdpr_2_the_gateway_erases_when_the_time_has_come(stage: Stage) -> None:
-    """GDPR-2. The same command serves a job: SYSTEM in the audit log."""
-    person = await stage.newcomer()
-    await stage.done("request_operator_deletion", operator_id=person)
-    outcome = await run_as_system(stage.database, stage.tenant_id, "erase_operator", {"operator_id": person})
-    assert isinstance(outcome, Done)
+    """GDPR-2, RET. Within 30 days of the request, by the gateway itself; a younger request waits; once is enough."""
+    due, waiting, stays = [await stage.newcomer(name) for name in ("Due", "Waiting", "Stays")]
+    for one in (due, waiting):
+        await stage.done("request_operator_deletion", operator_id=one)
+    async with stage.database.platform() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE operators SET gdpr_deletion_request_at = now() - interval '29 days' WHERE id = $1", (due,)
+        )
+    for erased in (1, 0):
+        outcome = await run_as_system(stage.database, stage.tenant_id, "erase_due_operators", {})
+        assert isinstance(outcome, Done)
+        assert outcome.extras == {"erased": erased, "more": False}
+    names = [(await stage.one(Operator, one)).name for one in (due, waiting, stays)]
+    assert names == ["Deleted operator", "Waiting", "Stays"]
     (note,) = await stage.audits("GDPR_ERASURE")
-    assert (note.actor_type, note.actor_id) == (ActorType.SYSTEM, None)
-    assert (await stage.one(Operator, person)).gdpr_deletion_request_at is not None
+    assert (note.actor_type, note.actor_id, note.resource_id) == (ActorType.SYSTEM, None, str(due))
+    assert "erasure" in {job.name for job in JOBS}
+
+
+async def test_gdpr_2_a_full_batch_says_that_there_is_more(stage: Stage) -> None:
+    """GDPR-2. The job goes on until nobody is due."""
+    for name in ("A", "B"):
+        await stage.done("request_operator_deletion", operator_id=await stage.newcomer(name))
+    async with stage.database.platform() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE operators SET gdpr_deletion_request_at = '2026-01-01' WHERE tenant_id = $1"
+            " AND gdpr_deletion_request_at IS NOT NULL",
+            (stage.tenant_id,),
+        )
+    outcome = await run_as_system(stage.database, stage.tenant_id, "erase_due_operators", {"limit": 1})
+    assert isinstance(outcome, Done)
+    assert outcome.extras == {"erased": 1, "more": True}
 
 
 async def test_gdpr_3_erasing_needs_the_permission(stage: Stage) -> None:
