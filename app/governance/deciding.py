@@ -113,7 +113,7 @@ async def settle(uow: UnitOfWork, approval: ApprovalRecord, outcome: ApprovalDec
     uow.notify(
         APPROVAL_DECIDED,
         approval,
-        {"decision": outcome.value, "actionSummary": approval.action_summary, "reason": reason},
+        {"status": outcome.value, "actionSummary": approval.action_summary, "reason": reason},
     )
     effect = EFFECTS.get(approval.request_type)
     if effect is not None:

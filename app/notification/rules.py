@@ -49,6 +49,9 @@ TELLINGS: Final[Mapping[str, Telling]] = {
     "DEPLOYMENT_ACTIVATED": Telling(
         (Circle.OWNERS, Circle.WATCHERS), NotificationType.DEPLOYMENT_ACTIVATED, _SUCCESS, "A release is in force"
     ),
+    "DEPLOYMENT_ROLLED_BACK": Telling(
+        (Circle.OWNERS, Circle.WATCHERS), NotificationType.DEPLOYMENT_ACTIVATED, _WARNING, "A release was rolled back"
+    ),
     "EVAL_COMPLETED": Telling(
         (Circle.OWNERS, Circle.STARTER), NotificationType.EVALUATION_COMPLETED, _SUCCESS, "An evaluation has ended"
     ),

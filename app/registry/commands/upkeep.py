@@ -129,12 +129,16 @@ async def _block_tasks(uow: UnitOfWork, instance: AgentInstance, reason: str, ca
 
 @command("write:instances", ChangeRecordType.INSTANCE_TRANSITIONED, callers=(ActorKind.PLATFORM,))
 async def complete_drains(uow: UnitOfWork, limit: int = BATCH) -> Done:
-    """INS-1. Retire every draining agent that has no run under way and no open task."""
+    """INS-1. Retire every draining agent that has no run under way and no open task.
+
+    Those that an emergency drains are not: its end lets them go on (EMG-6).
+    """
     drained = (
         select(AgentInstance.id)
         .where(
             AgentInstance.tenant_id == uow.tenant_id,
             AgentInstance.state == InstanceState.DRAINING,
+            AgentInstance.paused_by.is_distinct_from(PauseCause.EMERGENCY),
             ~exists().where(
                 Run.tenant_id == AgentInstance.tenant_id,
                 Run.instance_id == AgentInstance.id,
@@ -154,7 +158,7 @@ async def complete_drains(uow: UnitOfWork, limit: int = BATCH) -> Done:
     ids = list(await uow.session.scalars(drained))
     retired = 0
     for instance in await uow.lock_all(AgentInstance, ids):
-        if instance.state is InstanceState.DRAINING:
+        if instance.state is InstanceState.DRAINING and instance.paused_by is not PauseCause.EMERGENCY:
             move_instance(
                 uow, instance, InstanceState.RETIRED, reason="drained: nothing is left to do", cause=PauseCause.OPERATOR
             )

@@ -14,6 +14,7 @@ from app.auth.scope import TENANT_WIDE, Grants, Scope
 from app.commands import Done, Refused
 from app.graph.ids import global_id
 from app.platform.rules import STOPPED_WORK, Standing, under
+from app.unit_of_work import run_as_system
 from db import models
 from db.base import Model
 from db.enums import (
@@ -213,6 +214,20 @@ async def test_emg_6_an_agent_paused_otherwise_stays_paused_and_quarantine_stays
     await fleet.set(M.QUARANTINED)
     await fleet.set(M.NORMAL)
     assert {one.state for one in (await fleet.agents()).values()} == {N.QUARANTINED}
+
+
+async def test_emg_6_who_is_drained_by_an_emergency_is_not_retired(fleet: Fleet) -> None:
+    """INS-1. Draining ends in retirement, but for agents that go on when the mode is NORMAL again."""
+    active, leaving = fleet.agent(Standing(N.ACTIVE)), fleet.agent(Standing(N.DRAINING))
+    await fleet.add(active, leaving)
+    await fleet.set(M.DRAINING)
+    tenant = fleet.registry.tenant
+    outcome = await run_as_system(tenant.database, tenant.id, "complete_drains", {})
+    assert isinstance(outcome, Done)
+    assert outcome.extras["retired"] == 1
+    await fleet.set(M.NORMAL)
+    after = await fleet.agents()
+    assert (after[active.id].state, after[leaving.id].state) == (N.ACTIVE, N.RETIRED)
 
 
 async def test_emg_6_what_a_person_moved_during_the_emergency_is_left_alone(fleet: Fleet) -> None:
