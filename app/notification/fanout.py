@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.actor import system_actor
-from app.notification.rules import Circle, passes, severity_of, telling_of
+from app.notification.rules import Circle, circles_of, passes, severity_of, telling_of
 from db.enums import NotificationChannel, NotificationSeverity, OperatorStatus
 from db.ids import created_at, new_id
 from db.models import (
@@ -70,7 +70,7 @@ async def _tell(session: AsyncSession, event: NotificationEvent, now: datetime) 
     source = await _source(session, event)
     people: set[UUID] = set()
     agents: set[UUID] = set()
-    for circle in telling.circles:
+    for circle in circles_of(event.event_type, payload):
         if circle is Circle.REQUESTER:
             people |= _set(getattr(source, "requester_id", None))
             agents |= _set(getattr(source, "requester_instance_id", None))

@@ -76,6 +76,16 @@ def telling_of(event_type: str) -> Telling:
     return TELLINGS.get(event_type, OTHERWISE)
 
 
+_RAISED_TO: Final = {2: (Circle.APPROVERS, Circle.ADMINS), 3: (Circle.OPERATORS,)}
+"""APR-8. Whom a request is raised to; the first level is the approvers' own."""
+
+
+def circles_of(event_type: str, payload: Mapping[str, Any]) -> tuple[Circle, ...]:
+    """Whom an event concerns."""
+    usual = telling_of(event_type).circles
+    return _RAISED_TO.get(payload.get("level", 0), usual) if event_type == "APPROVAL_ESCALATED" else usual
+
+
 def severity_of(telling: Telling, payload: Mapping[str, Any]) -> NotificationSeverity:
     """The event's own severity where it says one: a denied request, a failed evaluation, a RED risk."""
     said = payload.get("severity")

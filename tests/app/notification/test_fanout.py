@@ -71,6 +71,24 @@ async def test_not_3_approvers_in_scope_hear_of_a_request(tenant: TenantUnderTes
     ]
 
 
+@pytest.mark.parametrize(
+    ("level", "expected"), [(1, {"approver"}), (2, {"approver", "admin"}), (3, {"approver", "admin", "viewer"})]
+)
+async def test_apr_8_each_level_is_raised_further(tenant: TenantUnderTest, level: int, expected: set[str]) -> None:
+    """Approvers, then those who may assign roles as well, then everybody."""
+    await person(tenant, "approver", "Approver")
+    admin = await person(tenant, "admin")
+    role = models.Role(id=new_id(), name="Roles", permissions=["assign:roles"])
+    await tenant.add(
+        role,
+        models.RoleAssignment(role_id=role.id, operator_id=admin.id, assigned_at=tenant.project.created_at),
+    )
+    await person(tenant, "viewer", "Viewer")
+    await tell(tenant, "APPROVAL_ESCALATED", await request(tenant), level=level)
+    await fan_out(tenant.database, tenant.id)
+    assert {name for name, _, _ in await told(tenant)} == expected
+
+
 async def test_not_2_nobody_hears_twice(tenant: TenantUnderTest) -> None:
     """Two gateways at once, the job run again, the same text within five minutes: one message."""
     await person(tenant, "everywhere", "Approver")
