@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import rfc8785
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -34,8 +34,12 @@ class Key:
 
     @classmethod
     def of(cls, operation: str, text: str, given: dict[str, Any]) -> Key:
-        """The key of an operation's input, `given` as it was sent, the key itself left out."""
-        return cls(operation, text, hashlib.sha256(rfc8785.dumps(given)).hexdigest())
+        """The key of an operation's input, the key itself left out; members of objects may stand in any order.
+
+        RFC 8785 would refuse numbers beyond 53 bits, which an input may have, and knows no times.
+        """
+        canonical = json.dumps(given, sort_keys=True, separators=(",", ":"), default=str)
+        return cls(operation, text, hashlib.sha256(canonical.encode()).hexdigest())
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,25 @@ def _parsed(one: InputField, value: Any, path: str) -> Any:
             raise BadUserInput(f"`{path}` has a NUL character, which cannot be stored. Take it out.", path)
         if len(value) > one.given.longest:
             raise _too_long(path, f"has {len(value)} characters, at most {one.given.longest} are taken")
+    if isinstance(value, dict) and _has_nul(value):
+        raise BadUserInput(f"`{path}` has a NUL character inside, which cannot be stored. Take it out.", path)
     return value
+
+
+def _has_nul(document: Mapping[str, Any]) -> bool:
+    """Whether a JSON object has a NUL character in any text or name, however deep."""
+    pending: list[Any] = [document]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            if "\0" in value:
+                return True
+        elif isinstance(value, dict):
+            pending += value.keys()
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
+    return False
 
 
 def _any_id(value: str, path: str) -> tuple[str, Any]:

@@ -132,6 +132,8 @@ def mutation(name: str, body: Body, input_cls: type, result: type | None, *, sho
         text = given_input.pop("idempotencyKey", None)
         if text is not None and not 0 < len(text) <= LONGEST_KEY:
             raise BadUserInput(f"`idempotencyKey` has 1 to {LONGEST_KEY} characters.", "idempotencyKey")
+        if text is not None and "\0" in text:
+            raise BadUserInput("`idempotencyKey` has a NUL character, which cannot be stored.", "idempotencyKey")
         try:
             arguments = arguments_of(input_name, given_input)
         except OverLong as error:
