@@ -6,24 +6,17 @@ whose column is null.
 
 import enum
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-import strawberry
 from sqlalchemy import (
     ARRAY,
-    Boolean,
     Column,
     ColumnElement,
-    Double,
     Float,
-    Integer,
     Numeric,
     Table,
-    Text,
     and_,
     any_,
     false,
@@ -34,18 +27,14 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import TIMESTAMP
-from strawberry.annotation import StrawberryAnnotation
 from strawberry.tools import create_type
-from strawberry.types.field import StrawberryField
 
+from app.graph.comparators import ID, LISTS, comparator, input_field
 from app.graph.errors import BadUserInput
-from app.graph.fields import described_enum, list_of, optional
+from app.graph.fields import list_of, optional
 from app.graph.ids import parse_global_id, parse_id_of
 from app.graph.ordering import indexed_columns
 from app.graph.registry import ENTITIES, PREFIXES, TYPES, EntityType, Named, PointsTo, ToOne, camel
-from app.graph.scalars import Seq
-from db.base import EnumText
 from db.ids import first_id_after, first_id_at
 
 MAX_FILTER_DEPTH: Final = 12
@@ -54,97 +43,6 @@ MAX_FILTER_VALUES: Final = 1_000
 """Entries of one `in` or `notIn`."""
 
 Condition: TypeAlias = ColumnElement[bool]
-
-_LISTS: Final = {"in", "notIn"}
-_EQUALITY: Final = ("eq", "ne", "in", "notIn")
-_RANGE: Final = ("lt", "lte", "gt", "gte")
-_MEANING: Final[Mapping[str, str]] = {
-    "eq": "Equal to this.",
-    "ne": "Not equal to this; a null is not equal to it.",
-    "in": "One of these.",
-    "notIn": "None of these; a null is none of them.",
-    "lt": "Less than this, or before it.",
-    "lte": "This or less, or not after it.",
-    "gt": "More than this, or after it.",
-    "gte": "This or more, or not before it.",
-    "startsWith": "Begins with this text, upper and lower case told apart.",
-    "contains": "A list that has this entry.",
-    "isNull": "True for rows without a value, false for rows with one.",
-}
-
-
-@dataclass(frozen=True)
-class Comparator:
-    """A filter input of one kind of value."""
-
-    name: str
-    value: Any
-    operators: tuple[str, ...]
-    description: str
-
-    def annotation(self) -> Any:
-        """The annotation of a filter's field; makes the input type on first use."""
-        if self.name not in TYPES:
-            fields = [_input_field(name, self._type_of(name), _MEANING[name]) for name in self.operators]
-            TYPES[self.name] = create_type(self.name, fields, is_input=True, description=self.description)
-        return optional(Named(self.name))
-
-    def _type_of(self, operator: str) -> Any:
-        if operator == "isNull":
-            return optional(bool)
-        value: Any = self.value
-        return optional(list_of(value) if operator in _LISTS else value)
-
-
-def _input_field(graphql_name: str, annotation: Any, description: str) -> StrawberryField:
-    # Some names (in, and, or, not) are no Python names; the values arrive as mappings by GraphQL name anyway.
-    return StrawberryField(
-        python_name=f"{graphql_name}_",
-        graphql_name=graphql_name,
-        type_annotation=StrawberryAnnotation(annotation),
-        description=description,
-        default=strawberry.UNSET,
-    )
-
-
-ID: Final = Comparator("IDFilter", strawberry.ID, (*_EQUALITY, "isNull"), "Conditions on a global id.")
-TEXT: Final = Comparator(
-    "StringFilter",
-    str,
-    (*_EQUALITY, *_RANGE, "startsWith", "isNull"),
-    "Conditions on a text; texts compare by code points.",
-)
-INTEGER: Final = Comparator("IntFilter", int, (*_EQUALITY, *_RANGE, "isNull"), "Conditions on a whole number.")
-NUMBER: Final = Comparator("FloatFilter", float, (*_EQUALITY, *_RANGE, "isNull"), "Conditions on a number.")
-SEQ: Final = Comparator("SeqFilter", Seq, (*_EQUALITY, *_RANGE), "Conditions on a position in a log.")
-TIME: Final = Comparator("DateTimeFilter", datetime, (*_EQUALITY, *_RANGE, "isNull"), "Conditions on a point in time.")
-TRUTH: Final = Comparator("BooleanFilter", bool, ("eq", "ne", "isNull"), "Conditions on a truth value.")
-LIST: Final = Comparator("StringListFilter", str, ("contains", "isNull"), "Conditions on a list of texts.")
-
-
-def comparator(column: Column[Any]) -> Comparator:
-    """The comparator of a column's type."""
-    match column.type:
-        case EnumText(enumeration=enumeration):
-            return Comparator(
-                f"{enumeration.__name__}Filter",
-                described_enum(enumeration),
-                (*_EQUALITY, "isNull"),
-                f"Conditions on a value of {enumeration.__name__}.",
-            )
-        case ARRAY():
-            return LIST
-        case Boolean():
-            return TRUTH
-        case TIMESTAMP():
-            return TIME
-        case Integer():
-            return SEQ if column.name == "seq" else INTEGER
-        case Numeric() | Double():
-            return NUMBER
-        case Text():
-            return TEXT
-    raise TypeError(f"{column.table.name}.{column.name}: no comparator for {column.type!r}.")
 
 
 def filterable_columns(entity: EntityType) -> dict[str, Column[Any]]:
@@ -181,26 +79,26 @@ def filter_type(entity: EntityType) -> Any:
     if name not in TYPES:
         TYPES[name] = object  # a name being made: related filters may refer back to it
         itself = Named(name)
-        fields = [_input_field("id", ID.annotation(), "Which rows, by global id.")]
+        fields = [input_field("id", ID.annotation(), "Which rows, by global id.")]
         for field_name, column in filterable_columns(entity).items():
             needs = entity.masks[field_name].permission if field_name in entity.masks else None
             note = f" Needs `{needs}`." if needs else ""
-            fields.append(_input_field(camel(field_name), comparator(column).annotation(), f"{column.doc}{note}"))
+            fields.append(input_field(camel(field_name), comparator(column).annotation(), f"{column.doc}{note}"))
         for field_name, relation in filterable_relations(entity).items():
             if isinstance(relation, ToOne):
                 related = ENTITIES[relation.target]
                 doc = entity.table.c[relation.column].doc
-                fields.append(_input_field(camel(field_name), filter_type(related), f"{doc} Meets this."))
+                fields.append(input_field(camel(field_name), filter_type(related), f"{doc} Meets this."))
             else:
                 fields.append(
-                    _input_field(camel(field_name), ID.annotation(), "The row that it points to, of any type.")
+                    input_field(camel(field_name), ID.annotation(), "The row that it points to, of any type.")
                 )
         fields += [
-            _input_field("and", optional(list_of(itself)), "Rows that meet all of these."),
-            _input_field(
+            input_field("and", optional(list_of(itself)), "Rows that meet all of these."),
+            input_field(
                 "or", optional(list_of(itself)), "Rows that meet one of these; of none where the list is empty."
             ),
-            _input_field("not", optional(itself), "Rows that do not meet this."),
+            input_field("not", optional(itself), "Rows that do not meet this."),
         ]
         TYPES[name] = create_type(
             name,
@@ -299,7 +197,7 @@ def _ids(entity: EntityType, value: Mapping[str, Any], where: str) -> dict[str, 
         name: inner
         if inner is None or name == "isNull"
         else [parse(one) for one in inner]
-        if name in _LISTS
+        if name in LISTS
         else parse(inner)
         for name, inner in value.items()
     }
@@ -366,7 +264,7 @@ def _compare(column: Column[Any], value: Mapping[str, Any], where: str) -> Itera
 def _comparison(column: Column[Any], operator: str, value: Any, where: str) -> Condition:
     if operator == "isNull":
         return column.is_(None) if value else column.is_not(None)
-    if operator in _LISTS:
+    if operator in LISTS:
         values = literal([_stored(column, one) for one in _bounded(value, where)], ARRAY(column.type))
         found = column == any_(values)
         return found if operator == "in" else found.is_not(True)
