@@ -36,7 +36,7 @@ class Measurement:
     p50_ms: float
     p99_ms: float
     server_cpu_ms: float
-    """CPU time of the server's processes a request, in milliseconds."""
+    """CPU time of the server's processes for each right answer, in milliseconds; wrong ones cost, and yield nothing."""
     database_cpu_ms: float
     """The same of all of Postgres."""
     resident_bytes: int
@@ -46,7 +46,7 @@ class Measurement:
 
     @property
     def cpu_ms(self) -> float:
-        """CPU time a request, server and Postgres together."""
+        """CPU time for each right answer, server and Postgres together."""
         return self.server_cpu_ms + self.database_cpu_ms
 
 
@@ -142,9 +142,9 @@ def _one(server: Server, job: Job, fleet: Fleet, load: LoadGenerator) -> Measure
 
 
 def summary(outcome: Outcome, server_cpu: float, database_cpu: float, resident: int) -> Measurement:
-    """One measurement of an outcome and the CPU seconds that were used meanwhile. NaN where nothing was answered."""
+    """One measurement of an outcome and the CPU seconds that were used meanwhile. NaN where nothing was answered
+    rightly."""
     right = sorted(outcome.latencies)
-    answered = len(right) + outcome.failures  # what failed cost something too
     nan = float("nan")
     return Measurement(
         requests=len(right),
@@ -154,8 +154,8 @@ def summary(outcome: Outcome, server_cpu: float, database_cpu: float, resident: 
         per_second=len(right) / outcome.seconds if outcome.seconds else nan,
         p50_ms=1000 * percentile(right, 50),
         p99_ms=1000 * percentile(right, 99),
-        server_cpu_ms=1000 * server_cpu / answered if answered else nan,
-        database_cpu_ms=1000 * database_cpu / answered if answered else nan,
+        server_cpu_ms=1000 * server_cpu / len(right) if right else nan,
+        database_cpu_ms=1000 * database_cpu / len(right) if right else nan,
         resident_bytes=resident,
         client_busy=outcome.cpu_seconds / outcome.seconds if outcome.seconds else 0.0,
     )
