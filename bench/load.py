@@ -40,6 +40,9 @@ class Job:
     """Whole HTTP requests; the connections go through them in turn, each from another start."""
     bodies: tuple[bytes, ...]
     """The body that each request must be answered with, under status 200."""
+    lane: int = 0
+    """Where it matters who sends what: so many consecutive requests belong to one connection, the first to the first,
+    and each begins with its own first one. 0: all connections go through all requests."""
 
 
 @dataclass
@@ -139,6 +142,7 @@ class _Race:
         self.requests = job.requests
         self.bodies = job.bodies
         self.outcome = outcome
+        self.lane = job.lane
         self.size = max(map(len, job.bodies)) + _HEAD_ROOM
         self.running = 0
         self.first = self.last = self.deadline = 0.0
@@ -164,7 +168,10 @@ class _Client(asyncio.BufferedProtocol):
 
     def __init__(self, race: _Race, number: int) -> None:
         self._race = race
-        self._variant = number * 7919 % len(race.requests)  # far apart, so that they do not march in step
+        self._lane = race.lane or len(race.requests)
+        self._first = number * race.lane
+        # Far apart, so that they do not march in step.
+        self._variant = self._first if race.lane else number * 7919 % len(race.requests)
         self._buffer = bytearray(race.size)
         self._view = memoryview(self._buffer)
         self._end = 0
@@ -236,7 +243,7 @@ class _Client(asyncio.BufferedProtocol):
         else:
             shown = bytes(self._view[self._body : min(self._end, self._body + _SHOWN_BYTES)])
             race.outcome.fail(f"{bytes(self._view[:12]).decode(errors='replace')}, another body: {shown!r}")
-        self._variant = (self._variant + 1) % len(race.requests)
+        self._variant = self._first + (self._variant + 1 - self._first) % self._lane
         if now < race.deadline:
             self.send()
         else:

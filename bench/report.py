@@ -76,7 +76,7 @@ def _heading(run: Run) -> str:
     lines = [
         "# Read queries",
         "",
-        f"{run.began:%Y-%m-%d %H:%M} UTC, {minutes:.0f} minutes, commit {commit()}. {_machine()}; "
+        f"{run.began:%Y-%m-%d %H:%M} UTC, {minutes:.0f} minutes, commit {commit()}. {machine()}; "
         f"PostgreSQL {run.fleet.postgres_version}, Python {platform.python_version()}, "
         + ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
         + f". Load average before: {run.load_before:.1f}.",
@@ -245,7 +245,8 @@ def commit() -> str:
     return found.stdout.strip()
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Cores and model of the processor."""
     model = platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -262,7 +263,7 @@ def _as_json(run: Run) -> dict[str, Any]:
         "began": run.began,
         "ended": run.ended,
         "commit": commit(),
-        "machine": _machine(),
+        "machine": machine(),
         "python": platform.python_version(),
         "postgres": run.fleet.postgres_version,
         "packages": {package: version(package) for package in _PACKAGES},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -88,3 +89,28 @@ async def test_an_answer_without_a_length_is_told() -> None:
     outcome = await _run(lambda _: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
     assert outcome.failures == 3
     assert "Content-Length" in (outcome.failure or "")
+
+
+async def test_a_lane_belongs_to_one_connection() -> None:
+    """Whoever pauses an agent resumes it: a connection sends the requests of its lane in turn, from the first on."""
+    sent: dict[object, list[bytes]] = {}
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                sent.setdefault(writer, []).append(head.split()[1])
+                writer.write(_response(_BODY))
+        writer.close()
+
+    requests = tuple(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(6))
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        outcome = await run_job(Job("127.0.0.1", port, 3, 0.1, requests, (_BODY,) * 6, lane=2))
+    assert outcome.failures == 0
+    paths = sorted(sent.values())
+    assert [one[0] for one in paths] == [b"/0", b"/2", b"/4"]
+    for one in paths:
+        first = int(one[0][1:])
+        assert len(one) > 2
+        assert one == [b"/%d" % (first + number % 2) for number in range(len(one))]

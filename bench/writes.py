@@ -1,0 +1,269 @@
+"""The governed writes, over HTTP against a gateway that really runs.
+
+    python -m bench.writes                                  # bench/results/writes.md and writes.json
+    python -m bench.writes --rounds 1 --seconds 0.5 --name writes-quick
+
+M1 is an instance transition with its change record; P1 is `policyEvaluate`, an allowed tool call with its event. Each
+at 1, 16 and 64 connections, over one tenant and over eight: a tenant's writers wait for each other where the log takes
+its number, tenants do not. Each connection has an agent to itself, so what is measured is not the wait for one row.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Final
+
+import orjson
+import typer
+
+from app.auth.actor import ActorKind
+from app.auth.tokens import LocalTokens
+from app.cli.preparing import console
+from app.graph.ids import global_id
+from bench import report
+from bench.contenders import POOL, ContenderFailed, Request, Server
+from bench.fleet import Fleet, FleetUnusable
+from bench.load import Job, LoadGenerator, load_generator
+from bench.processes import cpu_seconds, resident_bytes
+from bench.rounds import Measurement, median, summary
+from bench.write_fleet import TOOL, Tenant, WritingGateway, journal_rows, open_empty_fleet, populate, post, wake_all
+from db.embedded import EmbeddedPostgresError
+
+_TRANSITION: Final = """
+mutation Transition($input: AgentInstanceTransitionInput!) {
+  agentInstanceTransition(input: $input) {
+    agentInstance { state }
+    changeRecord { type }
+    userErrors { code message }
+  }
+}
+"""
+_EVALUATE: Final = """
+mutation Evaluate($input: PolicyEvaluateInput!) {
+  policyEvaluate(input: $input) { policyDecision { decision } userErrors { code message } }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Write:
+    """A kind of write."""
+
+    name: str
+    what: str
+    lane: Callable[[LocalTokens, Tenant, int], Sequence[Request]]
+    """What the connection that has the tenant's n-th agent sends, again and again."""
+    answers: Sequence[Mapping[str, Any]]
+    """What is answered to each of these, as JSON."""
+    journals: tuple[int, int]
+    """Change records and op events that one leaves at least; what it leaves must be the same for all of them."""
+
+
+def _pause_and_resume(tokens: LocalTokens, tenant: Tenant, agent: int) -> Sequence[Request]:
+    token = tokens.issue(ActorKind.OPERATOR, tenant.operator, tenant=tenant.slug)
+    instance = global_id("ins", tenant.instances[agent])
+    return [post(token, _TRANSITION, {"instanceId": instance, "to": to}) for to in ("PAUSED", "ACTIVE")]
+
+
+def _ask(tokens: LocalTokens, tenant: Tenant, agent: int) -> Sequence[Request]:
+    instance = tenant.instances[agent]
+    token = tokens.issue(ActorKind.INSTANCE, str(instance), tenant=tenant.slug, epoch=0)
+    given = {
+        "instanceId": global_id("ins", instance),
+        "actionType": "TOOL_CALL",
+        "toolName": TOOL,
+        "toolArgs": {"query": "seasonal vegetables in autumn", "limit": 20},
+        "estimatedCostUsd": 0.02,
+    }
+    return [post(token, _EVALUATE, given)]
+
+
+WRITES: Final = (
+    Write(
+        "M1",
+        "`agentInstanceTransition`, by an operator: ACTIVE to PAUSED and back, with state and change record read back",
+        _pause_and_resume,
+        [
+            {
+                "agentInstanceTransition": {
+                    "agentInstance": {"state": state},
+                    "changeRecord": {"type": "INSTANCE_TRANSITIONED"},
+                    "userErrors": [],
+                }
+            }
+            for state in ("PAUSED", "ACTIVE")
+        ],
+        (1, 0),
+    ),
+    Write(
+        "P1",
+        "`policyEvaluate`, by the agent itself: a GREEN tool call under the default policy of a tenant, allowed",
+        _ask,
+        [{"policyEvaluate": {"policyDecision": {"decision": "ALLOW"}, "userErrors": []}}],
+        (0, 1),
+    ),
+)
+
+Cell = tuple[str, int, int]
+"""Write, tenants, connections."""
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each cell is measured.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long, each time.")] = 3.0,
+    connections: Annotated[str, typer.Option(help="Numbers from 1 to 64, separated by commas.")] = "1,16,64",
+    name: Annotated[str, typer.Option(help="Name of the files in bench/results.")] = "writes",
+) -> None:
+    """Measure M1 and P1 over one tenant and over eight, and write bench/results/NAME.md and NAME.json."""
+    try:
+        counts = sorted({int(part) for part in connections.split(",")})
+    except ValueError:
+        counts = [0]
+    if counts[0] < 1 or counts[-1] > 64:
+        raise typer.BadParameter("Numbers from 1 to 64, separated by commas.", param_hint="--connections")
+    began, load_before = report.now(), os.getloadavg()[0]
+    gateway = WritingGateway()
+    with open_empty_fleet() as fleet, gateway.running(fleet) as server, load_generator() as load:
+        tokens = gateway.tokens(fleet)
+        with console.status("Making tenants and agents"):
+            tenants = populate(fleet, server, tokens)
+        bodies = {write.name: _check(write, fleet, server, tokens, tenants) for write in WRITES}
+        cells: dict[Cell, list[Measurement]] = {}
+        for turn in range(rounds + 1):  # the first warms up
+            for count in counts:
+                for write in WRITES:
+                    for spread in (tenants[:1], tenants):
+                        job = _job(write, server, tokens, spread, count, seconds if turn else 0.5, bodies[write.name])
+                        console.print(f"{write.name}, {len(spread)} tenants, {count} connections", style="dim")
+                        one = _measure(write, job, fleet, server, load)
+                        if turn:
+                            cells.setdefault((write.name, len(spread), count), []).append(one)
+        page = {
+            "began": began,
+            "ended": report.now(),
+            "commit": report.commit(),
+            "machine": report.machine(),
+            "python": platform.python_version(),
+            "postgres": fleet.postgres_version,
+            "rounds": rounds,
+            "seconds": seconds,
+            "pool": POOL,
+            "load_before": load_before,
+        }
+    report.RESULTS.mkdir(exist_ok=True)
+    (report.RESULTS / f"{name}.md").write_text(markdown(page, cells))
+    data = {
+        **page,
+        "cells": [{"cell": cell, "rounds": [asdict(one) for one in found]} for cell, found in cells.items()],
+    }
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    (report.RESULTS / f"{name}.json").write_bytes(orjson.dumps(data, option=option))
+    console.print(f"Written: bench/results/{name}.md and {name}.json")
+
+
+def _check(
+    write: Write, fleet: Fleet, server: Server, tokens: LocalTokens, tenants: Sequence[Tenant]
+) -> Sequence[bytes]:
+    """The bodies that answer a lane. Raises ContenderFailed where one is not as it has to be, or left no journal."""
+    found: Sequence[bytes] = []
+    for tenant in tenants:
+        before = journal_rows(fleet)
+        found = [server.ask(request) for request in write.lane(tokens, tenant, 0)]
+        for body, expected in zip(found, write.answers, strict=True):
+            answer = orjson.loads(body)
+            if answer.get("errors") or answer.get("data") != expected:
+                raise ContenderFailed(f"{write.name}: {expected} was expected, {answer} was answered.")
+        _check_journals(write, before, journal_rows(fleet), len(found))
+    return found
+
+
+def _check_journals(write: Write, before: tuple[int, int], after: tuple[int, int], times: int) -> None:
+    left = tuple(b - a for a, b in zip(before, after, strict=True))
+    for number, least in zip(left, write.journals, strict=True):
+        if number % times or number < least * times:
+            raise ContenderFailed(f"{write.name}: {times} of them left {left} change records and op events.")
+
+
+def _job(
+    write: Write,
+    server: Server,
+    tokens: LocalTokens,
+    tenants: Sequence[Tenant],
+    connections: int,
+    seconds: float,
+    bodies: Sequence[bytes],
+) -> Job:
+    """Connections are dealt to the tenants in turn, and each has an agent to itself."""
+    lanes = [
+        write.lane(tokens, tenants[number % len(tenants)], number // len(tenants)) for number in range(connections)
+    ]
+    requests = tuple(request.raw(server.port) for lane in lanes for request in lane)
+    return Job("127.0.0.1", server.port, connections, seconds, requests, tuple(bodies) * connections, len(bodies))
+
+
+def _measure(write: Write, job: Job, fleet: Fleet, server: Server, load: LoadGenerator) -> Measurement:
+    """One cell in one round. Raises ContenderFailed where an answer was wrong, or the journals do not fit them."""
+    wake_all(fleet)
+    before, cpu = journal_rows(fleet), (cpu_seconds([server.pid]), cpu_seconds([fleet.postgres_pid]))
+    outcome = load.run(job)
+    used = cpu_seconds([server.pid]) - cpu[0], cpu_seconds([fleet.postgres_pid]) - cpu[1]
+    if outcome.failure is not None:
+        raise ContenderFailed(f"{write.name} at {job.connections}: {outcome.failures} wrong: {outcome.failure}")
+    _check_journals(write, before, journal_rows(fleet), len(outcome.latencies))
+    return summary(outcome, *used, resident_bytes([server.pid]))
+
+
+def markdown(page: Mapping[str, Any], cells: Mapping[Cell, Sequence[Measurement]]) -> str:
+    """The page of results."""
+    minutes = (page["ended"] - page["began"]).total_seconds() / 60
+    spreads = [
+        (max(values) - min(values)) / median(found, lambda one: one.per_second)
+        for found in cells.values()
+        for values in [[one.per_second for one in found]]
+    ]
+    lines = [
+        "# Governed writes",
+        "",
+        f"{page['began']:%Y-%m-%d %H:%M} UTC, {minutes:.0f} minutes, commit {page['commit']}. {page['machine']}; "
+        f"PostgreSQL {page['postgres']} with durable commits, Python {page['python']}. Load average before: "
+        f"{page['load_before']:.1f}.",
+        "",
+        f"Medians of {page['rounds']} rounds, {page['seconds']:g} s each, closed loop over HTTP on loopback with "
+        f"keep-alive; one worker, {page['pool']} database connections. Each connection has an agent to itself. Server, "
+        "Postgres and load generator share the machine, and so do others: compare within this table. CPU is a "
+        "request's, of server and Postgres together. Every answer was compared byte for byte, and after each "
+        "measurement the logs had grown by exactly what the answers stand for.",
+        "",
+        *(f"- **{write.name}**: {write.what}" for write in WRITES),
+        "",
+        "| | Tenants | Connections | Requests/s | p50 ms | p99 ms | CPU ms | of it Postgres |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for (write, tenants, connections), found in sorted(cells.items()):
+        figures = [
+            median(found, lambda one: one.per_second),
+            median(found, lambda one: one.p50_ms),
+            median(found, lambda one: one.p99_ms),
+            median(found, lambda one: one.cpu_ms),
+            median(found, lambda one: one.database_cpu_ms),
+        ]
+        shown = [f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}" for figure in figures]
+        lines.append(f"| {write} | {tenants} | {connections} | {' | '.join(shown)} |")
+    lines += [
+        "",
+        f"Between the rounds, requests per second of a cell varied by up to {max(spreads):.0%} (highest less lowest, "
+        "over the median).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except (ContenderFailed, FleetUnusable, EmbeddedPostgresError) as error:
+        typer.secho(str(error), fg="red", err=True)
+        sys.exit(1)
