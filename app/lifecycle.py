@@ -25,17 +25,23 @@ def allowed_from(machine: Machine[S], state: S, actor: ActorType) -> tuple[str, 
 
 
 def refuse_step(
-    machine: Machine[S], state: S, target: S, actor: ActorType, expected: S | None = None
+    machine: Machine[S],
+    state: S,
+    target: S,
+    actor: ActorType,
+    expected: S | None = None,
+    *,
+    expected_field: str = "expected_state",
 ) -> Refused | None:
     """Why the step is not taken, or None where the table has it.
 
     SM-2: the refusal names what would have been allowed. SM-3: the same state again is refused. `expected` is the state
-    that the caller believes in; another one is a conflict.
+    that the caller believes in, as the input field `expected_field`; another one is a conflict.
     """
     allowed = allowed_from(machine, state, actor)
     if expected is not None and expected is not state:
         message = f"It is {state.value}, not {expected.value}: somebody was faster. Read it again."
-        return Refused(Refusal.CONFLICT, message, "expected_state", allowed)
+        return Refused(Refusal.CONFLICT, message, expected_field, allowed)
     if target.value in allowed:
         return None
     if target is state:

@@ -86,7 +86,7 @@ SELECT tenant.active AS tenant_active, tenant.timezone, tenant.settings -> 'safe
      FROM tasks WHERE tenant_id = subject.tenant_id AND id = coalesce(CAST(:task AS uuid), run.task_id))::text AS task,
     coalesce(CAST(:task AS uuid), run.task_id) AS task_id,
     run.status AS run_status,
-    (SELECT default_role FROM agent_templates
+    (SELECT coalesce(default_role, '') FROM agent_templates
      WHERE tenant_id = subject.tenant_id AND id = CAST(:child_template AS uuid)) AS child_role,
     (SELECT jsonb_build_object('id', id, 'status', status, 'grant', metadata -> 'grant', 'toolCallId', tool_call_id)
      FROM approval_records WHERE tenant_id = subject.tenant_id AND idempotency_key = CAST(:key AS text))::text AS asked,
@@ -177,6 +177,7 @@ class Situation:
     run_status: str | None
     """None where the instance has no such run."""
     child_role: str | None
+    """Default role of the named child template, empty if it has none; None if there is no such template."""
     asked: Mapping[str, Any] | None = field(default=None)
     """The request for approval that has the question's key."""
 

@@ -224,7 +224,9 @@ async def _not_open(
     expected: ApprovalDecision | None,
 ) -> Refused | None:
     """SM-2, SM-3, APR-7. Why it can no longer be decided; one that is past its time is ended here and now."""
-    if refused := refuse_step(APPROVAL, approval.status, goal, uow.actor_type, expected):
+    if refused := refuse_step(
+        APPROVAL, approval.status, goal, uow.actor_type, expected, expected_field="expected_status"
+    ):
         return refused if refused.code is Refusal.CONFLICT else replace(refused, field=field)
     if not has_expired(uow, approval):
         return None

@@ -117,7 +117,14 @@ async def activate_deployment(
     deployment, version, environment = found
     uow.permit(environment_id=environment.id)
     before = deployment.status
-    if refused := refuse_step(DEPLOYMENT, before, DeploymentStatus.ACTIVE, uow.actor_type, expected_status):
+    if refused := refuse_step(
+        DEPLOYMENT,
+        before,
+        DeploymentStatus.ACTIVE,
+        uow.actor_type,
+        expected_status,
+        expected_field="expected_status",
+    ):
         return refused
     former = await _in_force(uow, deployment.template_id, environment.id)
     if before is DeploymentStatus.ROLLING_BACK and former is not None:

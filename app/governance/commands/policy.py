@@ -144,8 +144,12 @@ def _refuse(uow: UnitOfWork, found: Situation, question: Question) -> Refused | 
     if question.run_id is not None and found.run_status != RunStatus.RUNNING:
         message = f"The run is {found.run_status}; only a RUNNING one calls tools. Start another run."
         return Refused(Refusal.DEPENDENCY_NOT_MET, message, "run_id")
-    if question.child_template_id is not None and found.child_role is None and found.facts.build.child_roles:
-        return Refused(Refusal.NOT_FOUND, "No such template, or it has no default role.", "child_template_id")
+    if question.child_template_id is not None and found.child_role is None:
+        return Refused(Refusal.NOT_FOUND, "No such template.", "child_template_id")
+    if question.child_template_id is not None and not found.child_role and found.facts.build.child_roles:
+        return Refused(
+            Refusal.NOT_FOUND, "The template has no default role, and only some may be.", "child_template_id"
+        )
     return None
 
 

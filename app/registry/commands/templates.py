@@ -61,13 +61,13 @@ async def update_template(
     uow.permit()
     if "name" in changes and not (changes["name"] or "").strip():
         return Refused(Refusal.VALIDATION_ERROR, "A template needs a name.", "name")
+    if owner_ids is not None and (refused := await _unknown_owner(uow, owner_ids)):
+        return refused  # before anything is changed: a refusal commits
     before = _state(template)
     for name, value in changes.items():
         setattr(template, "metadata_" if name == "metadata" else name, value)
     after = _state(template)
     if owner_ids is not None:
-        if refused := await _unknown_owner(uow, owner_ids):
-            return refused
         mine = (AgentTemplateOwner.tenant_id == uow.tenant_id, AgentTemplateOwner.template_id == template.id)
         former = await uow.session.scalars(
             select(AgentTemplateOwner.operator_id).where(*mine).order_by(AgentTemplateOwner.position)
