@@ -153,7 +153,8 @@ async def make_ground(database: Database) -> Ground:
 async def play(database: Database, lanes: Sequence[Sequence[Step]]) -> None:
     """The lanes run beside each other, each step in a transaction of its own; then the log is read."""
     ground = await make_ground(database)
-    before = {row.id: _state(row) for row in (*ground.versions, *ground.instances, *ground.deployments)}
+    there: list[Any] = [*ground.versions, *ground.instances, *ground.deployments]
+    before = {row.id: _state(row) for row in there}
 
     async def walk(lane: Sequence[Step], number: int) -> list[tuple[Step, Done | Refused]]:
         actor = ground.tenant.actor(operator_id=ground.people[number].id)
