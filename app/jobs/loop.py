@@ -62,12 +62,13 @@ class Jobs:
         self.is_leader = False
 
     async def run(self) -> None:
-        """Lead when nobody else does. A database that goes away ends the leadership, not the loop."""
+        """Lead when nobody else does. Whatever fails ends the leadership, not the loop."""
         while True:
             try:
                 await self._campaign(self._database.connections.platform)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                log.warning("jobs_interrupted", error=type(error).__name__)
+            except Exception as error:
+                # A connection that is cut has many names: OSError, asyncpg's, SQLAlchemy's, a pool that is empty.
+                log.warning("jobs_interrupted", error=type(error).__name__, exc_info=True)
             finally:
                 self.is_leader = False
             await asyncio.sleep(self._candidacy)

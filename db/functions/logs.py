@@ -162,7 +162,10 @@ BEGIN
     FOR partition IN
         SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid
         WHERE inhparent = 'public.op_events'::regclass
-            AND to_date(right(relname, 7), 'YYYY_MM') + interval '1 month' <= before AT TIME ZONE 'UTC'
+            -- The planner may ask this of every relation, before the join.
+            AND CASE WHEN relname ~ '^op_events_[0-9]{{4}}_[0-9]{{2}}$'
+                THEN to_date(right(relname, 7), 'YYYY_MM') + interval '1 month' <= before AT TIME ZONE 'UTC'
+            END
         ORDER BY relname
     LOOP
         EXECUTE format('DROP TABLE public.%I', partition);

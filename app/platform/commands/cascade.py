@@ -23,6 +23,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -243,7 +244,12 @@ class Cascade:
             .order_by(Task.id)
             .with_for_update(key_share=True)
         )
-        return (await self._uow.session.execute(statement)).all()
+        # Right after an import there are no statistics, and nested loops over 20,000 tasks take minutes: a hash join is
+        # linear whatever the planner believes.
+        await self._uow.session.execute(text("SET LOCAL enable_nestloop = off"))
+        found = (await self._uow.session.execute(statement)).all()
+        await self._uow.session.execute(text("SET LOCAL enable_nestloop = on"))
+        return found
 
     def _assignee_in(self, projects: Sequence[UUID], *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
         """Whether a task has an assignee who works for one of the projects."""

@@ -9,12 +9,14 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from sqlalchemy.exc import InterfaceError
 
 from app.jobs.loop import Job, Jobs
 from db import roles
 from db.connections import embedded_connections
 from db.embedded import SUPERUSER, EmbeddedPostgres
 from db.migrate import migrate
+from db.pool import PoolExhausted
 from db.session import Database
 from tests.conftest import TenantUnderTest, make_tenant
 
@@ -137,7 +139,34 @@ async def test_a_leader_whose_connection_is_cut_comes_back(alone: Database) -> N
         )
         await connection.close()
         before = runs
-        await until(lambda: runs > before + 2)
+        await until(lambda: runs > before + 2 or task.done())
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@pytest.mark.parametrize("failure", [OSError, PoolExhausted, InterfaceError("SELECT 1", None, Exception("cut"))])
+async def test_whatever_fails_the_loop_goes_on(
+    alone: Database, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """A cut connection shows up as one of many errors; none of them ends the loop."""
+    await make_tenant(alone)
+    jobs = Jobs(alone, [], tick=0.01, candidacy=0.01)
+    really, failed = jobs.run_due, 0
+
+    async def run_due() -> list[str]:
+        nonlocal failed
+        if failed < 2:
+            failed += 1
+            raise failure
+        return await really()
+
+    monkeypatch.setattr(jobs, "run_due", run_due)
+    task = asyncio.create_task(jobs.run())
+    try:
+        await until(lambda: task.done() or (failed == 2 and jobs.is_leader))
+        assert not task.done()
     finally:
         task.cancel()
         await asyncio.wait([task])
