@@ -70,10 +70,11 @@ async def grant(tenant: TenantUnderTest, operator_id: UUID, role_name: str, **as
 
 
 @asynccontextmanager
-async def serve(
-    connections: Connections, tenant: TenantUnderTest, directory: Path, **given: Any
-) -> AsyncIterator[Served]:
-    """The application for as long as the block lasts; `given` are further settings."""
+async def open_application(
+    connections: Connections, directory: Path, **given: Any
+) -> AsyncIterator[tuple[Application, httpx.AsyncClient]]:
+    """The application without its jobs and a client of it, for as long as the block lasts; `given` are further
+    settings."""
     settings = Settings(
         database_url=connections.gateway.url,
         owner_database_url=connections.owner.url,
@@ -85,10 +86,19 @@ async def serve(
     application = Application(settings)
     async with application.running():
         transport = httpx.ASGITransport(app=application)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            admin = models.Operator(id=new_id(), auth_id=f"sub-{new_id().hex}", name="Ada", email="ada@example.com")
-            await tenant.add(admin)
-            await grant(tenant, admin.id, "Admin")
-            served = Served(application, client, tenant, admin, {})
-            served.headers["Authorization"] = f"Bearer {served.token_of(admin)}"
-            yield served
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=60) as client:
+            yield application, client
+
+
+@asynccontextmanager
+async def serve(
+    connections: Connections, tenant: TenantUnderTest, directory: Path, **given: Any
+) -> AsyncIterator[Served]:
+    """The application with an Admin, for as long as the block lasts; `given` are further settings."""
+    async with open_application(connections, directory, **given) as (application, client):
+        admin = models.Operator(id=new_id(), auth_id=f"sub-{new_id().hex}", name="Ada", email="ada@example.com")
+        await tenant.add(admin)
+        await grant(tenant, admin.id, "Admin")
+        served = Served(application, client, tenant, admin, {})
+        served.headers["Authorization"] = f"Bearer {served.token_of(admin)}"
+        yield served

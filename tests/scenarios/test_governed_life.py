@@ -12,9 +12,9 @@ import pytest
 from app.auth.actor import ActorKind
 from app.auth.tokens import PLATFORM_SUBJECT
 from app.main import Application
-from app.settings import Settings
 from db.connections import Connections
 from db.ids import new_id
+from tests.serving import open_application
 
 GENOME: dict[str, Any] = {
     "modelConfig": {"primaryModel": "m-1", "temperature": 0.2},
@@ -88,18 +88,8 @@ class Story:
 @pytest.fixture
 async def story(connections: Connections, tmp_path: Path) -> AsyncIterator[Story]:
     """The application, with nobody in it."""
-    settings = Settings(
-        database_url=connections.gateway.url,
-        owner_database_url=connections.owner.url,
-        platform_database_url=connections.platform.url,
-        data_dir=tmp_path,
-        jobs=False,
-    )
-    application = Application(settings)
-    async with application.running():
-        transport = httpx.ASGITransport(app=application)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=60) as http:
-            yield Story(application, http)
+    async with open_application(connections, tmp_path) as (application, http):
+        yield Story(application, http)
 
 
 async def approve(asker: Client, decider: Client, **request: Any) -> str:

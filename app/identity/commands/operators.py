@@ -11,6 +11,7 @@ from app.commands import Refusal, Refused, command
 from app.governance.admins import refuse_last_admin
 from app.identity.commands.places import blank
 from app.identity.machines import OPERATOR
+from app.identity.operator_audit import audit_operator
 from app.identity.rules import is_address, pseudonym
 from app.identity.standing import refuse_address, refuse_full
 from app.lifecycle import refuse_step
@@ -86,7 +87,7 @@ async def update_operator(uow: UnitOfWork, operator_id: UUID, **changes: Any) ->
         return refused
     _, after = edit(operator, changes)
     if after:
-        _note(uow, "OPERATOR_UPDATED", operator, changed=sorted(after))
+        audit_operator(uow, "OPERATOR_UPDATED", operator, changed=sorted(after))
     return operator
 
 
@@ -133,7 +134,7 @@ async def _move(
         return Refused(Refusal.DEPENDENCY_NOT_MET, message, "operator_id")
     operator.status = to
     gone = to is OperatorStatus.DEACTIVATED
-    _note(
+    audit_operator(
         uow,
         "OPERATOR_DELETED" if gone else "OPERATOR_UPDATED",
         operator,
@@ -143,17 +144,3 @@ async def _move(
         after=to.value,
     )
     return operator
-
-
-def _note(
-    uow: UnitOfWork, action: str, operator: Operator, severity: AuditSeverity = AuditSeverity.INFO, **what: Any
-) -> None:
-    reason = what.pop("reason", None)
-    uow.audit(
-        action,
-        resource="Operator",
-        resource_id=operator.id,
-        severity=severity,
-        description=reason,
-        metadata={"pseudonymousId": pseudonym(operator.email), **what},
-    )

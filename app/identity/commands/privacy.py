@@ -13,6 +13,7 @@ from app.auth.actor import ActorKind
 from app.commands import Done, Refusal, Refused, command
 from app.governance.admins import refuse_last_admin
 from app.identity.commands.operators import NO_OPERATOR
+from app.identity.operator_audit import audit_operator
 from app.identity.rules import pseudonym
 from app.rows import as_json
 from app.unit_of_work import UnitOfWork
@@ -65,7 +66,7 @@ async def export_operator(uow: UnitOfWork, operator_id: UUID) -> Done | Refused:
         held[name] = [as_json(row) for row in rows[:MOST_ROWS]]
     held["incomplete"] = incomplete
     counts = {name: len(rows) for name, rows in held.items() if isinstance(rows, list)}
-    _note(uow, "GDPR_EXPORT", operator, rows=counts)
+    audit_operator(uow, "GDPR_EXPORT", operator, rows=counts)
     return Done(operator, unkept={"export": held})
 
 
@@ -88,7 +89,7 @@ async def request_operator_deletion(
     operator.metadata_ = {**(operator.metadata_ or {}), _BEFORE: operator.status.value}
     if operator.status is OperatorStatus.ACTIVE:
         operator.status = OperatorStatus.SUSPENDED
-    _note(uow, "GDPR_DELETION_REQUESTED", operator, AuditSeverity.WARNING, reason=reason)
+    audit_operator(uow, "GDPR_DELETION_REQUESTED", operator, AuditSeverity.WARNING, reason=reason)
     return operator
 
 
@@ -106,7 +107,7 @@ async def cancel_operator_deletion(uow: UnitOfWork, operator_id: UUID, reason: s
     operator.gdpr_deletion_request_at, operator.metadata_ = None, notes or None
     if before == OperatorStatus.ACTIVE.value and operator.status is OperatorStatus.SUSPENDED:
         operator.status = OperatorStatus.ACTIVE
-    _note(uow, "GDPR_DELETION_CANCELED", operator, reason=reason)
+    audit_operator(uow, "GDPR_DELETION_CANCELED", operator, reason=reason)
     return operator
 
 
@@ -228,17 +229,3 @@ async def _standing(uow: UnitOfWork, operator_id: UUID) -> Operator | Refused:
     if operator.auth_id.startswith(_ERASED):
         return Refused(Refusal.CONFLICT, "The operator was erased before.", "operator_id")
     return operator
-
-
-def _note(
-    uow: UnitOfWork, action: str, operator: Operator, severity: AuditSeverity = AuditSeverity.INFO, **what: Any
-) -> None:
-    reason = what.pop("reason", None)
-    uow.audit(
-        action,
-        resource="Operator",
-        resource_id=operator.id,
-        severity=severity,
-        description=reason,
-        metadata={"pseudonymousId": pseudonym(operator.email), **what},
-    )

@@ -13,9 +13,9 @@ import pytest
 from app.auth.actor import ActorKind
 from app.auth.tokens import PLATFORM_SUBJECT
 from app.main import Application
-from app.settings import Settings
 from db.connections import Connections
 from db.ids import new_id
+from tests.serving import open_application
 
 ERRORS = "userErrors { code message field }"
 
@@ -65,18 +65,8 @@ class Gateway:
 @pytest.fixture
 async def gateway(connections: Connections, tmp_path: Path) -> AsyncIterator[Gateway]:
     """The application with nobody in it."""
-    settings = Settings(
-        database_url=connections.gateway.url,
-        owner_database_url=connections.owner.url,
-        platform_database_url=connections.platform.url,
-        data_dir=tmp_path,
-        jobs=False,
-    )
-    application = Application(settings)
-    async with application.running():
-        transport = httpx.ASGITransport(app=application)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=60) as http:
-            yield Gateway(application, http, f"web-{new_id().hex[-12:]}")
+    async with open_application(connections, tmp_path) as (application, http):
+        yield Gateway(application, http, f"web-{new_id().hex[-12:]}")
 
 
 async def begin(gateway: Gateway) -> str:
