@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -33,21 +33,12 @@ from db.enums import (
 )
 from db.ids import new_id
 from tests.app.governance.scene import genome
+from tests.app.mutation_cases import MODULES
+from tests.app.mutation_cases.case import Case
 from tests.conftest import TenantUnderTest
 
 TENANT_PERMISSIONS: Final = frozenset(PERMISSIONS) - PLATFORM_PERMISSIONS
 CASES: Final = [{"id": "answers", "name": "Answers", "input": {"question": "?"}}]
-
-
-@dataclass(frozen=True)
-class Case:
-    """What a mutation needs to be done: values of the input, and the names of the stage's rows where the id fields do
-    not take the first row of their kind."""
-
-    values: Mapping[str, Any] = field(default_factory=dict)
-    rows: Mapping[str, str] = field(default_factory=dict)
-    one_of: frozenset[str] = frozenset()
-    """Fields that take each other's place."""
 
 
 INPUTS: Final[Mapping[str, Case]] = {
@@ -121,6 +112,7 @@ INPUTS: Final[Mapping[str, Case]] = {
     ),
     "evaluationRunCancel": Case(),
     "operatorControlSet": Case({"mode": "PAUSED", "reason": "something is wrong"}),
+    **{name: case for module in MODULES for name, case in module.INPUTS.items()},
 }
 """By the mutation's name. Ids are added by the stage."""
 
@@ -274,5 +266,8 @@ async def make_stage(tenant: TenantUnderTest) -> Stage:
             status=RunStatus.RUNNING,
         ),
     )
+    for module in MODULES:
+        if hasattr(module, "add_rows"):
+            module.add_rows(put, rows)
     await tenant.add(*built)
     return Stage(tenant, rows)
