@@ -34,6 +34,11 @@ def _wait_until(condition: Any, what: str, seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
+def _wait_until_over(process_id: int) -> None:
+    """A stopped server lets go of its files first; its entry among the processes goes when its parent has looked."""
+    _wait_until(lambda: not _alive(process_id), "the server still runs")
+
+
 @contextlib.contextmanager
 def _other(directory: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
@@ -95,7 +100,7 @@ def test_data_outlives_a_restart_and_the_second_start_is_quick(directory: Path) 
     with EmbeddedPostgres(directory, settings=FAST) as first:
         ask(first.url(), "CREATE TABLE kept AS SELECT 42 AS answer")
         process_id = postmaster(directory)
-    assert not _alive(process_id)
+    _wait_until_over(process_id)
     assert not (directory / "postgres/postmaster.pid").exists()
     before = time.monotonic()
     with EmbeddedPostgres(directory, settings=FAST) as second:
@@ -114,7 +119,7 @@ def test_two_in_one_process_share_the_server(directory: Path) -> None:
     assert ask(second.url(), "SELECT 1") == 1
     assert postmaster(directory) == process_id
     second.stop()
-    assert not _alive(process_id)
+    _wait_until_over(process_id)
     with pytest.raises(EmbeddedPostgresError, match="not started"):
         second.url()
 
@@ -141,7 +146,7 @@ def test_the_starter_may_leave_first(directory: Path) -> None:
             starter.stdin.flush()
             assert starter.stdout.readline().strip() == "stopped"
             assert ask(server.url(), "SELECT 1") == 1
-        assert not _alive(process_id)
+        _wait_until_over(process_id)
 
 
 def test_two_first_starts_at_once(directory: Path) -> None:
