@@ -44,14 +44,19 @@ Tenant = Annotated[str, typer.Option("--tenant", metavar="SLUG", help="The tenan
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Worker processes; else FLEETGRAPH_WORKERS says how many.")
+    ] = None,
+) -> None:
     """Serve the gateway, with the embedded Postgres unless FLEETGRAPH_DATABASE_URL is set."""
     # Nearly all that the start makes stays for good, so looking for garbage in it only costs time. The server turns
     # the collector on again when it is ready.
     gc.disable()
     from app.cli.serving import run
 
-    run(_settings())
+    settings = _settings()
+    run(settings if workers is None else settings.model_copy(update={"workers": workers}))
 
 
 @app.command("verify-log")
