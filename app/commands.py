@@ -36,6 +36,9 @@ class Refused:
     """Input field (as in Python) that is to blame."""
     allowed: tuple[str, ...] | None = None
     """For transitions: the targets that are legal for this actor (SM-2)."""
+    keeps: bool = False
+    """Whether what the command changed stays, such as the containment that goes with the refusal (RUN-2). Otherwise a
+    command that refuses has changed nothing but the security journal, and the unit of work sees to that."""
 
 
 @dataclass

@@ -17,9 +17,10 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from app.auth.actor import Actor, ActorKind, system_actor
 from app.commands import COMMANDS, Command, Done, Refusal, Refused
@@ -38,6 +39,11 @@ RETRIES: Final = 3
 """How often a command is run again after a deadlock or a serialisation failure."""
 _RETRYABLE: Final = frozenset({"40001", "40P01"})
 _UNIQUE_VIOLATION: Final = "23505"
+
+
+class RefusedAfterChange(Exception):
+    """A mistake in a command: it changed rows and then refused, which would commit half of what it does. Nothing of it
+    is kept. Check before the first change, or say `Refused(…, keeps=True)` where the change belongs to the refusal."""
 
 
 class PermissionDenied(Exception):
@@ -71,6 +77,20 @@ class UnitOfWork:
         self._permission = permission
         self._changes: list[ChangeDraft] = []
         self._events: list[EventDraft] = []
+        self._wrote = False
+        event.listen(session.sync_session, "before_flush", self._see)
+
+    def _see(self, session: Session, *_: Any) -> None:
+        """Note that the command writes; the security journal may be written with any outcome."""
+        written = (*session.new, *session.deleted, *filter(session.is_modified, session.dirty))
+        self._wrote = self._wrote or not all(isinstance(row, AuditLog) for row in written)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether anything was changed or noted so far but in the security journal. Statements that name no loaded rows
+        are not seen, unless they were noted."""
+        self._see(self.session.sync_session)
+        return self._wrote or bool(self._changes or self._events)
 
     async def enter(self, tenant_id: UUID) -> None:
         """Write to this tenant from here on: for commands that run `on_platform`, which begin in none."""
@@ -321,6 +341,8 @@ async def _once(
         outcome = await command.function(uow, **arguments)
         if isinstance(outcome, Model):
             outcome = Done(outcome)
+        if isinstance(outcome, Refused) and not outcome.keeps and uow.has_changed:
+            raise RefusedAfterChange(f"{command.name}: {outcome.message}")
         if isinstance(outcome, Done):
             outcome.change_id = outcome.change_id or uow.first_change
             if command.is_sensitive:

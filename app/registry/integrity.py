@@ -66,4 +66,4 @@ async def refuse_tampered(uow: UnitOfWork, version: AgentVersion) -> Refused | N
         return None
     await contain(uow, version)
     message = "The version's genome does not fit its hash: it was tampered with and is contained. Build it again."
-    return Refused(Refusal.INTEGRITY_VIOLATION, message)
+    return Refused(Refusal.INTEGRITY_VIOLATION, message, keeps=True)

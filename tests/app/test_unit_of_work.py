@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from app.auth.actor import Actor, ActorKind
 from app.commands import COMMANDS, Command, Done, Refusal, Refused
 from app.idempotency import Key
-from app.unit_of_work import RETRIES, PermissionDenied, UnitOfWork, run
+from app.unit_of_work import RETRIES, PermissionDenied, RefusedAfterChange, UnitOfWork, run
 from db import models
 from db.base import Model
 from db.enums import ChangeRecordType, OpEventType
@@ -215,6 +215,45 @@ async def test_a_command_that_fails_half_way_leaves_nothing(tenant: TenantUnderT
     with pytest.raises(Stumbled):
         await run(tenant.database, tenant.actor(), declare(stumble), {}, Key.of("stumble", "k", {}))
     assert await fingerprint(tenant.database, tenant.id) == before
+
+
+@pytest.mark.parametrize("how", ["a row", "a flushed row", "a record"])
+async def test_a_refusal_after_a_change_is_a_mistake_that_leaves_nothing(
+    tenant: TenantUnderTest, declare: Declare, how: str
+) -> None:
+    """A refusal commits, so a command that had begun to change things would leave half of what it does."""
+
+    async def hesitate(uow: UnitOfWork) -> Any:
+        """Change, and refuse."""
+        if how == "a record":
+            uow.record(ChangeRecordType.PROJECT_CREATED, tenant.project)
+        else:
+            uow.add(models.Project(name="Half", slug="half"))
+        if how == "a flushed row":
+            await uow.session.flush()
+        return Refused(Refusal.CONFLICT, "On second thoughts, no.")
+
+    before = await fingerprint(tenant.database, tenant.id)
+    with pytest.raises(RefusedAfterChange, match="On second thoughts"):
+        await run(tenant.database, tenant.actor(), declare(hesitate), {})
+    assert await fingerprint(tenant.database, tenant.id) == before
+
+
+async def test_a_refusal_keeps_what_it_says_and_the_security_journal(tenant: TenantUnderTest, declare: Declare) -> None:
+    """RUN-2: a refusal commits its containment; decision 4: and what matters to security."""
+
+    async def contain(uow: UnitOfWork, keeps: bool) -> Any:
+        """Refuse, and leave something."""
+        uow.audit("ACCESS_DENIED")
+        if keeps:
+            uow.add(models.Project(name="Contained", slug="contained"))
+        return Refused(Refusal.CONFLICT, "No.", keeps=keeps)
+
+    name = declare(contain)
+    for keeps in (False, True):
+        assert isinstance(await run(tenant.database, tenant.actor(), name, {"keeps": keeps}), Refused)
+    assert await rows_of(tenant, models.AuditLog) == 2
+    assert await rows_of(tenant, models.Project) == 2
 
 
 @pytest.mark.parametrize("moment", ["before the journals", "in the journals", "at the commit"])

@@ -232,7 +232,7 @@ async def _not_open(
         return None
     await settle(uow, approval, ApprovalDecision.EXPIRED, "nobody decided in time")
     message = "The request has expired. Make a new one."
-    return Refused(Refusal.INVALID_STATE_TRANSITION, message, field, ())
+    return Refused(Refusal.INVALID_STATE_TRANSITION, message, field, (), keeps=True)
 
 
 async def _own_request(uow: UnitOfWork, approval: ApprovalRecord) -> Refused | None:
