@@ -18,6 +18,7 @@ from app.auth.permissions import (
     SYSTEM_ROLES,
 )
 from app.commands import COMMANDS, Command, Journal
+from app.execution import machines as execution
 from app.governance import machines as governance
 from app.graph.mutation import MUTATION_OF
 from app.identity import machines as identity
@@ -36,13 +37,14 @@ _MACHINES: Final[Sequence[tuple[str, str, Machine[Any]]]] = (
     ("Agent instances", "INS-1. An agent never changes its own state (INS-2).", registry.INSTANCE),
     ("Deployments", "DEP-1.", governance.DEPLOYMENT),
     ("Approvals", "An escalated request may be raised again (APR-8).", governance.APPROVAL),
+    ("Tasks", "TSK-1. Every task begins in INBOX (TSK-2).", execution.TASK),
     ("Operators", "DEACTIVATED is for good.", identity.OPERATOR),
 )
 
-_ACTORS: Final[Mapping[frozenset[ActorType], str]] = {
-    frozenset({ActorType.HUMAN}): "operators",
-    frozenset({ActorType.SYSTEM}): "the gateway",
-    frozenset({ActorType.HUMAN, ActorType.SYSTEM}): "operators, the gateway",
+_ACTORS: Final[Mapping[ActorType, str]] = {
+    ActorType.AGENT: "agents",
+    ActorType.HUMAN: "operators",
+    ActorType.SYSTEM: "the gateway",
 }
 
 
@@ -152,7 +154,7 @@ def state_machines_markdown() -> str:
     ]
     for title, remark, machine in _MACHINES:
         rows = [
-            (_code(state.value), _code(target.value), _ACTORS[actors])
+            (_code(state.value), _code(target.value), ", ".join(who for kind, who in _ACTORS.items() if kind in actors))
             for state, targets in machine.items()
             for target, actors in targets.items()
         ]

@@ -255,11 +255,15 @@ class UnitOfWork:
     def notify(self, event_type: str, source: Model, payload: JsonObject | None = None) -> None:
         """Leave a notification event; the job fans it out to whom it concerns (NOT-2)."""
         row: Any = source
+        self.notify_of(event_type, type(source), row.id, payload)
+
+    def notify_of(self, event_type: str, kind: type[Model], source_id: UUID, payload: JsonObject | None = None) -> None:
+        """Leave a notification event about a row that was never loaded: a cascade's."""
         self.add(
             NotificationEvent(
                 event_type=event_type,
-                source_entity=type(source).__name__,
-                source_id=row.id,
+                source_entity=kind.__name__,
+                source_id=source_id,
                 payload=payload,
                 timestamp=self.now,
             )

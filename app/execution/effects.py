@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
+from app.execution.moving import move_task
 from app.governance.approving import GRANT
 from app.governance.budgets import add_budget_extra
 from app.governance.deciding import EFFECTS, OPEN
@@ -107,15 +108,14 @@ async def _return_tasks(uow: UnitOfWork, approval: ApprovalRecord, task_ids: lis
         former = await _status_before(uow, task)
         if task.status is not TaskStatus.NEEDS_APPROVAL or former not in _RETURNS_TO:
             continue
-        task.status = TaskStatus(former)
-        uow.record(
-            ChangeRecordType.TASK_TRANSITIONED,
+        await move_task(
+            uow,
             task,
-            before={"status": TaskStatus.NEEDS_APPROVAL.value},
-            after={"status": former, "approvalId": str(approval.id)},
+            TaskStatus(former),
             reason=approval.decision_reason,
             by_system=True,
             caused_by_id=caused_by_id,
+            after={"approvalId": str(approval.id)},
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from app.auth.actor import ActorKind
+from app.execution.moving import move_task
 from app.governance.rules import LONGEST_REQUEST, approves_itself, request_lifetime, votes_needed
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject, Model
@@ -17,8 +18,6 @@ from db.models import ApprovalRecord, Task
 
 APPROVAL_REQUIRED = "APPROVAL_REQUIRED"
 """Notification event of a request that waits for a decision (NOT-3)."""
-TASK_TRANSITIONED = "TASK_TRANSITIONED"
-"""Notification event of a task that changed its status (TSK-7)."""
 GRANT = "grant"
 """Key of a request's metadata: the action that it lets through once (POL-12)."""
 
@@ -133,21 +132,10 @@ def _notes(grant: JsonObject | None, metadata: JsonObject | None) -> JsonObject 
     return notes | ({} if grant is None else {GRANT: grant}) or None
 
 
-def hold_task(uow: UnitOfWork, task: Task, *, reason: str, caused_by_id: UUID) -> None:
+async def hold_task(uow: UnitOfWork, task: Task, *, reason: str, caused_by_id: UUID) -> None:
     """TSK-1, POL-10. Put a task that is in progress, and locked, on hold until an approval is decided."""
-    if task.status is not TaskStatus.IN_PROGRESS:
-        return
-    task.status = TaskStatus.NEEDS_APPROVAL
-    uow.record(
-        ChangeRecordType.TASK_TRANSITIONED,
-        task,
-        before={"status": TaskStatus.IN_PROGRESS.value},
-        after={"status": task.status.value},
-        reason=reason,
-        by_system=True,
-        caused_by_id=caused_by_id,
-    )
-    uow.notify(TASK_TRANSITIONED, task, {"from": TaskStatus.IN_PROGRESS.value, "to": task.status.value})
+    if task.status is TaskStatus.IN_PROGRESS:
+        await move_task(uow, task, TaskStatus.NEEDS_APPROVAL, reason=reason, by_system=True, caused_by_id=caused_by_id)
 
 
 def _approve(uow: UnitOfWork, approval: ApprovalRecord, caused_by_id: UUID, about: JsonObject) -> None:

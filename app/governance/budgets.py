@@ -68,7 +68,7 @@ async def contain_spend(uow: UnitOfWork, instance_id: UUID, overrun: Overrun) ->
         )
     )
     for task in await uow.lock_all(Task, list(await uow.session.scalars(working))):
-        hold_task(uow, task, reason=overrun.reason, caused_by_id=cause)
+        await hold_task(uow, task, reason=overrun.reason, caused_by_id=cause)
     alert = uow.alert(
         "BUDGET_EXCEEDED",
         AlertSeverity.ERROR,

@@ -28,6 +28,8 @@ from db.models import (
     Operator,
     Role,
     RoleAssignment,
+    Task,
+    ThreadSubscription,
     WatchSubscription,
 )
 from db.session import Database
@@ -76,6 +78,10 @@ async def _tell(session: AsyncSession, event: NotificationEvent, now: datetime) 
             agents |= _set(getattr(source, "requester_instance_id", None))
         elif circle is Circle.STARTER:
             people |= _set(getattr(source, "triggered_by_operator_id", None))
+        elif circle is Circle.ASSIGNEES:
+            agents |= {UUID(one) for one in payload.get("assigneeIds", ())}
+        elif circle is Circle.FOLLOWERS:
+            agents |= set(await session.scalars(_followers(event)))
         else:
             people |= set(await session.scalars(_members(circle, event, source)))
     project_id = getattr(source, "project_id", None)
@@ -96,6 +102,7 @@ async def _tell(session: AsyncSession, event: NotificationEvent, now: datetime) 
             "event_id": event.id,
             "approval_record_id": event.source_id if isinstance(source, ApprovalRecord) else None,
             "deployment_id": event.source_id if isinstance(source, Deployment) else None,
+            "task_id": event.source_id if isinstance(source, Task) else None,
             "operator_id": operator_id,
             "instance_id": instance_id,
         }
@@ -111,7 +118,7 @@ def _set(row_id: UUID | None) -> set[UUID]:
 
 
 _SOURCES: Final[dict[str, type[Any]]] = {
-    model.__name__: model for model in (ApprovalRecord, Deployment, EvaluationRun, AgentTemplate)
+    model.__name__: model for model in (ApprovalRecord, Deployment, EvaluationRun, AgentTemplate, Task)
 }
 
 
@@ -132,7 +139,7 @@ def _members(circle: Circle, event: NotificationEvent, source: Any) -> Select[An
             return _holders(active, "assign:roles", None)
         case Circle.WATCHERS:
             return select(WatchSubscription.operator_id).where(
-                WatchSubscription.tenant_id == event.tenant_id, WatchSubscription.entity_id == event.source_id
+                WatchSubscription.tenant_id == event.tenant_id, WatchSubscription.entity_id.in_(_watched(event, source))
             )
         case Circle.OWNERS:
             return (
@@ -144,6 +151,17 @@ def _members(circle: Circle, event: NotificationEvent, source: Any) -> Select[An
                 )
             )
     return select(Operator.id).where(active)
+
+
+def _watched(event: NotificationEvent, source: Any) -> list[UUID]:
+    """Whose watchers hear of the event: the source's, and of a task its project's too."""
+    return [event.source_id, *([source.project_id] if isinstance(source, Task) else [])]
+
+
+def _followers(event: NotificationEvent) -> Select[Any]:
+    return select(ThreadSubscription.instance_id).where(
+        ThreadSubscription.tenant_id == event.tenant_id, ThreadSubscription.task_id == event.source_id
+    )
 
 
 def _templates(event: NotificationEvent, source: Any) -> Any:

@@ -21,6 +21,8 @@ class Circle(enum.Enum):
     POLICY_READERS = "operators who may read policies in the project"
     ADMINS = "operators who may assign roles"
     OPERATORS = "every operator"
+    ASSIGNEES = "agents that the task is assigned to"
+    FOLLOWERS = "agents that follow the task's thread"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ TELLINGS: Final[Mapping[str, Telling]] = {
     ),
     "POLICY_VIOLATION": Telling(
         (Circle.POLICY_READERS,), NotificationType.ALERT, _WARNING, "Policy has stopped an agent"
+    ),
+    "TASK_ASSIGNED": Telling((Circle.ASSIGNEES,), NotificationType.TASK_ASSIGNED, _INFO, "A task is yours"),
+    "TASK_TRANSITIONED": Telling(
+        (Circle.WATCHERS, Circle.FOLLOWERS), NotificationType.TASK_TRANSITION, _INFO, "A task that you follow has moved"
     ),
     "SOUL_CHANGED": Telling((Circle.OWNERS,), NotificationType.SYSTEM, _INFO, "The soul of your agents changed"),
 }

@@ -259,7 +259,7 @@ async def _ask(uow: UnitOfWork, found: Situation, asked: Asked, decision: Decisi
     written.approval_id, written.change_id = requested.approval.id, requested.change_id
     written.event_id = requested.event_id
     if task is not None:
-        hold_task(uow, task, reason=decision.reason, caused_by_id=requested.change_id)
+        await hold_task(uow, task, reason=decision.reason, caused_by_id=requested.change_id)
     return _answer(uow, found, asked, decision, written)
 
 

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from app.execution.moving import EMERGENCY, FORMER_STATUS, TASK_TRANSITIONED, followed, moved
 from app.platform.rules import BLOCKED_REASON, STOPPED_WORK, Standing, is_at_least, under
 from app.unit_of_work import UnitOfWork
 from db.enums import (
@@ -46,8 +47,6 @@ from db.models import AgentInstance, OperatorControl, Run, Task, TaskAssignee, T
 CAUSE: Final = "EMERGENCY"
 QUARANTINED: Final = "quarantined"
 """Why a run failed that an emergency ended (EMG-4)."""
-_FORMER: Final = "preBlockStatus"
-_CONTROL: Final = "emergencyControlId"
 _LIVING: Final = (
     InstanceState.ACTIVE,
     InstanceState.PAUSED,
@@ -156,7 +155,7 @@ class Cascade:
                 continue
             held = self._assignee_in(projects, AgentInstance.state.in_(_STOPPED))
             found = await self._tasks(Task.status.in_(STOPPED_WORK), held)
-            notes = {_FORMER: Task.status, _CONTROL: str(self._control.id)}
+            notes = {FORMER_STATUS: Task.status, EMERGENCY: str(self._control.id)}
             kept = func.coalesce(Task.metadata_, cast({}, JSONB))
             pairs = [part for key, value in notes.items() for part in (key, value)]
             await self._update(
@@ -171,14 +170,14 @@ class Cascade:
 
     async def _release_tasks(self) -> None:
         """EMG-6. Every task that an emergency blocked and that none holds any more goes back to where it was."""
-        former = Task.metadata_[_FORMER].astext
+        former = Task.metadata_[FORMER_STATUS].astext
         found = await self._tasks(
             Task.status == TaskStatus.BLOCKED,
             Task.blocked_reason.in_(list(BLOCKED_REASON.values())),
             former.in_([one.value for one in STOPPED_WORK]),
             ~self._assignee_in(self._stopped),
         )
-        left = Task.metadata_.op("-")(cast([_FORMER, _CONTROL], ARRAY(Text)))
+        left = Task.metadata_.op("-")(cast([FORMER_STATUS, EMERGENCY], ARRAY(Text)))
         await self._update(
             Task,
             [row.id for row in found],
@@ -239,7 +238,14 @@ class Cascade:
 
     async def _tasks(self, *conditions: ColumnElement[bool]) -> Sequence[Any]:
         statement = (
-            select(Task.id, Task.project_id, Task.status, Task.metadata_[_FORMER].astext.label("former"))
+            select(
+                Task.id,
+                Task.project_id,
+                Task.title,
+                Task.status,
+                Task.metadata_[FORMER_STATUS].astext.label("former"),
+                followed().label("is_followed"),
+            )
             .where(Task.tenant_id == self._uow.tenant_id, *conditions)
             .order_by(Task.id)
             .with_for_update(key_share=True)
@@ -289,6 +295,8 @@ class Cascade:
                 {"status": after.value},
             )
         )
+        if row.is_followed:
+            self._uow.notify_of(TASK_TRANSITIONED, Task, row.id, moved(row.title, before, after))
 
     def _draft(
         self,

@@ -11,6 +11,7 @@ from sqlalchemy.orm import aliased
 
 from app.auth.actor import ActorKind
 from app.commands import Done, command
+from app.execution.moving import move_task
 from app.registry.commands.instances import move_instance
 from app.unit_of_work import UnitOfWork
 from db.enums import (
@@ -102,16 +103,16 @@ async def _block_tasks(uow: UnitOfWork, instance: AgentInstance, reason: str, ca
     )
     tasks = await uow.lock_all(Task, list(await uow.session.scalars(alone)))
     for task in tasks:
-        before, task.status = task.status, TaskStatus.BLOCKED
-        task.blocked_reason = "its agent has gone silent"
-        uow.record(
-            ChangeRecordType.TASK_TRANSITIONED,
+        before = task.status
+        await move_task(
+            uow,
             task,
-            before={"status": before.value},
-            after={"status": TaskStatus.BLOCKED.value, "cause": PauseCause.STALE.value},
+            TaskStatus.BLOCKED,
             reason=reason,
             by_system=True,
             caused_by_id=caused_by_id,
+            after={"cause": PauseCause.STALE.value},
+            blocked_reason="its agent has gone silent",
             instance_id=instance.id,
         )
         if before is TaskStatus.IN_PROGRESS:

@@ -26,6 +26,7 @@ from db.enums import (
     RunStatus,
     TaskStatus,
     ToolCallStatus,
+    WatchEntityType,
 )
 from db.ids import new_id
 from tests.app.platform.fleet import Fleet
@@ -350,3 +351,22 @@ async def _bulk(fleet: Fleet, model: Any, rows: Sequence[Model]) -> None:
         for row in rows:
             row.tenant_id = tenant.id  # type: ignore[attr-defined]
         session.add_all(rows)
+
+
+async def test_tsk_7_a_cascade_tells_those_who_follow_and_leaves_no_event_where_nobody_does(fleet: Fleet) -> None:
+    """One event of the followed task for each step; none of the other, nor of another project's."""
+    active = fleet.agent(Standing(N.ACTIVE))
+    followed, quiet = fleet.task(T.IN_PROGRESS, [active]), fleet.task(T.IN_PROGRESS, [active])
+    watched: Any = followed[0]
+    person = models.Operator(id=new_id(), auth_id="w", name="W", email="w@example.com")
+    await fleet.add(active, *followed, *quiet, person)
+    await fleet.add(
+        models.WatchSubscription(operator_id=person.id, entity_type=WatchEntityType.TASK, entity_id=watched.id)
+    )
+    await fleet.set(M.PAUSED)
+    await fleet.set(M.NORMAL)
+    events = [one for one in await fleet.rows(models.NotificationEvent) if one.event_type == "TASK_TRANSITIONED"]
+    assert [(one.source_id, one.payload["from"], one.payload["to"]) for one in events] == [
+        (watched.id, "IN_PROGRESS", "BLOCKED"),
+        (watched.id, "BLOCKED", "IN_PROGRESS"),
+    ]

@@ -1,0 +1,136 @@
+"""The one way a task's status changes (C12)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, exists, or_, select
+
+from app.unit_of_work import UnitOfWork
+from db.base import JsonObject
+from db.enums import ChangeRecordType, TaskStatus, WatchEntityType
+from db.models import Task, TaskAssignee, ThreadSubscription, WatchSubscription
+
+TASK_ASSIGNED: Final = "TASK_ASSIGNED"
+"""Notification event of a task that somebody got to do (TSK-7)."""
+TASK_TRANSITIONED: Final = "TASK_TRANSITIONED"
+"""Notification event of a task that changed its status (TSK-7)."""
+HELD: Final = (TaskStatus.NEEDS_APPROVAL, TaskStatus.BLOCKED)
+"""Where work is stopped that may be given back to the status that it had."""
+FORMER_STATUS: Final = "preBlockStatus"
+"""Key of a task's metadata: the status that an emergency took it out of (EMG-4)."""
+EMERGENCY: Final = "emergencyControlId"
+"""Key of a task's metadata: the emergency that blocked it."""
+
+
+async def move_task(
+    uow: UnitOfWork,
+    task: Task,
+    to: TaskStatus,
+    *,
+    reason: str | None = None,
+    by_system: bool = False,
+    caused_by_id: UUID | None = None,
+    after: JsonObject | None = None,
+    metadata: JsonObject | None = None,
+    blocked_reason: str | None = None,
+    is_assignment_noted: bool = False,
+    **columns: Any,
+) -> UUID:
+    """Change a locked task's status with all that hangs on it (TSK-3, TSK-6, TSK-7); returns the id of its
+    TASK_TRANSITIONED record.
+
+    Asks nothing: the machine (`app/execution/machines.py: TASK`) and the guards are the caller's to ask, before it
+    changes anything. `by_system` for what a cascade or a job does rather than the caller; what the gateway takes out
+    of NEEDS_APPROVAL or BLOCKED it gives back, which is neither a new submission nor a new assignment. `after` are
+    further keys of the record's after-state, `metadata` its notes, `columns` further columns of it. A task that goes
+    to BLOCKED has `blocked_reason`, or else `reason`, for its reason. `is_assignment_noted`: the caller has recorded
+    whose the task is now (`note_assignment`).
+    """
+    before, task.status = task.status, to
+    is_returned = by_system and before in HELD
+    _stamp(uow, task, before, to, is_returned=is_returned)
+    if to is TaskStatus.BLOCKED:
+        task.blocked_reason = blocked_reason or reason
+    change_id = uow.record(
+        ChangeRecordType.TASK_TRANSITIONED,
+        task,
+        before={"status": before.value},
+        after={"status": to.value, **(after or {})},
+        reason=reason,
+        by_system=by_system,
+        caused_by_id=caused_by_id,
+        metadata=metadata,
+        **columns,
+    )
+    uow.notify(TASK_TRANSITIONED, task, moved(task.title, before, to))
+    if to is TaskStatus.ASSIGNED and not is_returned and not is_assignment_noted:
+        note_assignment(uow, task, await assignees_of(uow, task.id), caused_by_id=change_id, by_system=by_system)
+    return change_id
+
+
+def _stamp(uow: UnitOfWork, task: Task, before: TaskStatus, to: TaskStatus, *, is_returned: bool) -> None:
+    """TSK-3. What a task keeps of its way."""
+    if to is TaskStatus.IN_PROGRESS:
+        task.started_at = task.started_at or uow.now
+        task.review_cycles += before is TaskStatus.REVIEW
+    if to is TaskStatus.REVIEW and not is_returned:
+        task.submitted_at = uow.now
+    if to in (TaskStatus.DONE, TaskStatus.CANCELED):
+        task.completed_at = uow.now
+    if before is TaskStatus.BLOCKED:
+        task.blocked_reason = None
+        notes = {key: value for key, value in (task.metadata_ or {}).items() if key not in (FORMER_STATUS, EMERGENCY)}
+        task.metadata_ = notes or None
+
+
+def moved(title: str, before: TaskStatus, after: TaskStatus) -> JsonObject:
+    """What a TASK_TRANSITIONED event tells of a move."""
+    return {
+        "summary": f"{title}: from {before.value} to {after.value}",
+        "from": before.value,
+        "to": after.value,
+    }
+
+
+def followed() -> ColumnElement[bool]:
+    """Whether anybody would hear of a task's move: who watches it or its project, or follows its thread (NOT-3). What a
+    cascade moves by the thousand leaves no event where nobody would."""
+    watched = exists().where(
+        WatchSubscription.tenant_id == Task.tenant_id,
+        or_(
+            and_(WatchSubscription.entity_type == WatchEntityType.TASK, WatchSubscription.entity_id == Task.id),
+            and_(
+                WatchSubscription.entity_type == WatchEntityType.PROJECT,
+                WatchSubscription.entity_id == Task.project_id,
+            ),
+        ),
+    )
+    subscribed = exists().where(ThreadSubscription.tenant_id == Task.tenant_id, ThreadSubscription.task_id == Task.id)
+    return or_(watched, subscribed)
+
+
+def note_assignment(
+    uow: UnitOfWork, task: Task, assignee_ids: list[UUID], *, caused_by_id: UUID | None = None, by_system: bool = False
+) -> UUID:
+    """TSK-6, TSK-7. Record whose a task is now, and tell them; returns the id of its TASK_ASSIGNED record."""
+    names = [str(one) for one in assignee_ids]
+    uow.notify(TASK_ASSIGNED, task, {"name": task.title, "assigneeIds": names})
+    return uow.record(
+        ChangeRecordType.TASK_ASSIGNED,
+        task,
+        after={"assigneeIds": names},
+        by_system=by_system,
+        caused_by_id=caused_by_id,
+    )
+
+
+async def assignees_of(uow: UnitOfWork, task_id: UUID) -> list[UUID]:
+    """A task's agents, in the order of assignment."""
+    statement = (
+        select(TaskAssignee.instance_id)
+        .where(TaskAssignee.tenant_id == uow.tenant_id, TaskAssignee.task_id == task_id)
+        .order_by(TaskAssignee.position)
+    )
+    return list(await uow.session.scalars(statement))
