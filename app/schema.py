@@ -15,6 +15,8 @@ from app.evaluation import mutations as evaluation_mutations
 from app.evaluation import queries as evaluation
 from app.execution import effects as execution_effects
 from app.execution import queries as execution
+from app.figures import fleet as fleet_figures
+from app.figures import work as work_figures
 from app.governance import mutations as governance_mutations
 from app.governance import queries as governance
 from app.graph.fields import bind
@@ -49,6 +51,9 @@ DOMAINS = (
 )
 """In the order in which types and queries may refer to each other's modules."""
 
+FIGURES = (*work_figures.FIELDS, *fleet_figures.FIELDS)
+"""Counts, costs and rates over the domains' tables."""
+
 EFFECTS = (execution_effects,)
 """Modules that say what the end of an approval does to the rows of their domains (APR-13)."""
 
@@ -67,7 +72,7 @@ def schema() -> strawberry.Schema:
     fields = [one for domain in DOMAINS for one in domain.FIELDS]
     across = [
         cast("StrawberryField", one)
-        for one in (viewer, change_log_verify, *emergency.FIELDS, *lineage.FIELDS, *legacy.FIELDS)
+        for one in (viewer, change_log_verify, *emergency.FIELDS, *FIGURES, *lineage.FIELDS, *legacy.FIELDS)
     ]
     query = create_type(
         "Query",
