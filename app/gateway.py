@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,10 +23,12 @@ from app.http.endpoint import GraphQLEndpoint
 from app.http.graphiql import page
 from app.http.limits import EdgeLimits
 from app.http.metrics import Metrics
+from app.http.tasks import cancelled
 from app.http.tracing import Tracing
+from app.live.doorbell import Doorbell, NatsLine, PostgresLine
 from app.schema import schema
 from app.sealing import open_seal
-from app.settings import Settings
+from app.settings import DoorbellKind, Settings
 from db.migrate import current_version, head_version
 from db.session import Database
 
@@ -108,13 +111,24 @@ async def open_gateway(settings: Settings, metrics: Metrics, tracing: Tracing | 
     """
     database = open_database(settings, await find_connections(settings))
     try:
+        doorbell = open_doorbell(settings, database)
+        database.bell = doorbell
         gateway = Gateway(settings, database, metrics, tracing)
+        listening = asyncio.create_task(doorbell.run(), name="doorbell")
         try:
             yield gateway
         finally:
+            await cancelled(listening)
             await gateway.authenticator.close()
     finally:
         await database.close()
+
+
+def open_doorbell(settings: Settings, database: Database) -> Doorbell:
+    """The bell of this gateway, with the line to the others that the settings ask for."""
+    if settings.doorbell is DoorbellKind.NATS and settings.nats_url is not None:
+        return Doorbell(NatsLine(settings.nats_url))
+    return Doorbell(PostgresLine(database.connections.gateway))
 
 
 def _operation_limits(settings: Settings) -> Limits:

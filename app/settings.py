@@ -40,6 +40,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class DoorbellKind(StrEnum):
+    """What carries the news of a commit from one gateway to the others."""
+
+    POSTGRES = "postgres"
+    NATS = "nats"
+
+
 class LogLevel(StrEnum):
     """The least severe level that is logged."""
 
@@ -206,9 +213,14 @@ class Settings(BaseSettings):
     )
 
     # Group: Many gateways
+    doorbell: DoorbellKind = Field(
+        default=DoorbellKind.POSTGRES,
+        description="What tells the other gateways of a commit: `postgres` by NOTIFY, on one connection of its own, or "
+        "`nats`, which takes that load off the database.",
+    )
     nats_url: str | None = Field(
         default=None,
-        description="NATS server that will tell gateways of new log rows (`nats://host:4222`); nothing uses it yet.",
+        description="NATS server of the doorbell (`nats://host:4222`). Required with FLEETGRAPH_DOORBELL=nats.",
     )
 
     @model_validator(mode="before")
@@ -229,6 +241,8 @@ class Settings(BaseSettings):
                 f"{PREFIX}OIDC_AUDIENCE is missing: without it a token that the provider made for another "
                 "application would be taken"
             )
+        if self.doorbell is DoorbellKind.NATS and self.nats_url is None:
+            raise ValueError(f"{PREFIX}NATS_URL is missing: {PREFIX}DOORBELL=nats needs the address of its server")
         if self.database_url is None:
             for name in ("owner_database_url", "platform_database_url", "read_database_url"):
                 if getattr(self, name) is not None:

@@ -27,6 +27,7 @@ from app.commands import COMMANDS, Command, Done, Refusal, Refused
 from app.idempotency import Claim, Key, claim, claim_anywhere, keep, keep_in
 from app.sealing import Seal
 from db.base import JsonObject, Model
+from db.bell import Feed
 from db.enums import ActorType, AlertSeverity, AuditSeverity, ChangeRecordType, OpEventType
 from db.ids import new_id
 from db.logs import ChangeDraft, EventDraft, append_change_records, append_op_events
@@ -77,6 +78,8 @@ class UnitOfWork:
         self._permission = permission
         self._changes: list[ChangeDraft] = []
         self._events: list[EventDraft] = []
+        self.appended: dict[Feed, int] = {}
+        """The newest number of each log that this wrote to, for the bell that is rung after the commit."""
         self._wrote = False
         event.listen(session.sync_session, "before_flush", self._see)
 
@@ -284,9 +287,13 @@ class UnitOfWork:
         """The last statements before the commit: changes first, then events."""
         await self.session.flush()
         connection = await self.session.connection()
-        await append_change_records(connection, self.tenant_id, self._changes)
+        changes = await append_change_records(connection, self.tenant_id, self._changes)
+        if changes:
+            self.appended[Feed.CHANGES] = changes[-1].seq
         if self._events:
-            await append_op_events(connection, self.tenant_id, self._events)
+            events = await append_op_events(connection, self.tenant_id, self._events)
+            if events.last_seq is not None:
+                self.appended[Feed.EVENTS] = events.last_seq
 
 
 async def run(
@@ -356,7 +363,9 @@ async def _once(
         await uow.write_journals()
         if key is not None and command.on_platform and isinstance(outcome, Done):
             await keep_in(session, uow.tenant_id, actor, key, outcome)
-        return outcome
+    for feed, seq in uow.appended.items():
+        database.bell.ring(uow.tenant_id, feed, seq)
+    return outcome
 
 
 @asynccontextmanager

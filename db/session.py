@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Executable, Row, Table
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from db.bell import Bell, Feed, NoBell
 from db.connections import Connections
 from db.pool import PoolExhausted, begin, fetch_row, open_pool, take
 
@@ -127,6 +128,8 @@ class Database:
                 connections.read, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits
             )
         self._platform = open_pool(connections.platform, size=platform_pool_size, wait_seconds=_PLATFORM_WAIT_SECONDS)
+        self.bell: Bell = NoBell()
+        """Rung after each transaction of a tenant; whoever appends to a log rings for that log as well."""
 
     @asynccontextmanager
     async def read(self, caller: Caller) -> AsyncIterator[Reading]:
@@ -147,6 +150,7 @@ class Database:
                 yield session
         finally:
             await connection.close()
+        self.bell.ring(caller.tenant_id, Feed.ROWS)
 
     @asynccontextmanager
     async def platform(self) -> AsyncIterator[AsyncConnection]:

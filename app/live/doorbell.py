@@ -1,0 +1,254 @@
+"""The doorbell: who commits rings, and every gateway that follows the tenant looks at the database.
+
+A ring carries the tenant, the feed and a number, never a row: the database is the truth. This process hears it at
+once; the others by way of a line (Postgres' NOTIFY, or NATS), at most once every few milliseconds. A ring that is
+lost costs a second, since whoever follows a tenant also looks by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol, TypeAlias
+from uuid import UUID
+
+import asyncpg
+import nats
+import nats.errors
+import structlog
+from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
+
+from app.http.tasks import cancelled
+from db.bell import Feed
+from db.connections import Connection
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.live")
+
+Heard: TypeAlias = Callable[[UUID, Feed, int | None], None]
+"""(tenant, feed, number of the newest row, where the feed has numbers)"""
+
+GAP_SECONDS: Final = 0.005
+"""Least time from one message to the others to the next."""
+_CHANNEL: Final = "fleetgraph_doorbell"
+_SUBJECT: Final = "fleetgraph.doorbell"
+_RETRY_SECONDS: Final = 0.5
+_LONGEST_RETRY_SECONDS: Final = 5.0
+_PER_NOTIFY: Final = 60
+"""Rings of one NOTIFY, which takes 8,000 bytes (trap 29): each is 33 to 80 characters."""
+
+Rings: TypeAlias = Mapping[tuple[UUID, Feed], int | None]
+
+
+class Line(Protocol):
+    """Carries texts to the other gateways, and theirs here."""
+
+    async def run(self, hear: Callable[[str], None], restored: Callable[[], None]) -> None:
+        """Keep the line up until cancelled. `restored` is called whenever something may have been missed."""
+        ...
+
+    async def send(self, texts: list[str]) -> None:
+        """Send; raises whatever it likes where the line is down."""
+        ...
+
+
+class Doorbell:
+    """This process's bell, and its end of the line to the others; the line may be missing."""
+
+    def __init__(self, line: Line | None = None, gap_seconds: float = GAP_SECONDS) -> None:
+        self._line = line
+        self._gap = gap_seconds
+        self._own = secrets.token_hex(6)
+        self._hear: list[Heard] = []
+        self._restored: list[Callable[[], None]] = []
+        self._pending: dict[tuple[UUID, Feed], int | None] = {}
+        self._wanted = asyncio.Event()
+        self.sent = 0
+        """Messages to the other gateways so far."""
+
+    def listen(self, hear: Heard, restored: Callable[[], None] = lambda: None) -> None:
+        """Be told of every ring from now on; `restored` of every time that some may have been lost."""
+        self._hear.append(hear)
+        self._restored.append(restored)
+
+    def ring(self, tenant_id: UUID, feed: Feed, seq: int | None = None) -> None:
+        """Something new is in a feed of the tenant, and committed. Never blocks, never fails."""
+        self._tell(tenant_id, feed, seq)
+        if self._line is not None:
+            self._pending[tenant_id, feed] = _newer(self._pending.get((tenant_id, feed)), seq)
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Carry rings to the others and theirs here, until cancelled."""
+        if self._line is None:
+            return
+        line = asyncio.create_task(self._line.run(self._arrived, self._was_restored), name="doorbell-line")
+        try:
+            await self._carry(self._line)
+        finally:
+            await cancelled(line)
+
+    async def _carry(self, line: Line) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            rings, self._pending = self._pending, {}
+            try:
+                await line.send(_texts(self._own, rings))
+                self.sent += 1
+            except Exception as error:
+                # Those who were not told look by themselves, within a second.
+                log.debug("doorbell_not_carried", error=type(error).__name__)
+            await asyncio.sleep(self._gap)
+
+    def _arrived(self, text: str) -> None:
+        origin, _, rest = text.partition(" ")
+        if origin == self._own:
+            return
+        try:
+            rings = [_read(one) for one in rest.split(" ")]
+        except ValueError:
+            log.warning("doorbell_not_understood", length=len(text))
+            return
+        for tenant_id, feed, seq in rings:
+            self._tell(tenant_id, feed, seq)
+
+    def _tell(self, tenant_id: UUID, feed: Feed, seq: int | None) -> None:
+        for hear in self._hear:
+            hear(tenant_id, feed, seq)
+
+    def _was_restored(self) -> None:
+        for restored in self._restored:
+            restored()
+
+
+_LETTERS: Final = {Feed.EVENTS: "e", Feed.CHANGES: "c", Feed.ROWS: "r"}
+_FEEDS: Final = {letter: feed for feed, letter in _LETTERS.items()}
+
+
+def _newer(one: int | None, other: int | None) -> int | None:
+    return other if one is None or (other is not None and other > one) else one
+
+
+def _texts(origin: str, rings: Rings) -> list[str]:
+    written = [f"{tenant.hex}{_LETTERS[feed]}{'' if seq is None else seq}" for (tenant, feed), seq in rings.items()]
+    parts = range(0, len(written), _PER_NOTIFY)
+    return [" ".join([origin, *written[first : first + _PER_NOTIFY]]) for first in parts]
+
+
+def _read(text: str) -> tuple[UUID, Feed, int | None]:
+    """Raises ValueError for what no gateway wrote."""
+    feed = _FEEDS.get(text[32:33])
+    if feed is None:
+        raise ValueError(text)
+    return UUID(hex=text[:32]), feed, int(text[33:]) if text[33:] else None
+
+
+class PostgresLine:
+    """NOTIFY and LISTEN on one connection of its own, outside of any transaction (trap 29)."""
+
+    def __init__(self, gateway: Connection) -> None:
+        self._gateway = gateway
+        self._connection: asyncpg.Connection | None = None
+
+    async def run(self, hear: Callable[[str], None], restored: Callable[[], None]) -> None:
+        """Listen, again and again, until cancelled."""
+        await _again_and_again(lambda: self._listen(hear, restored))
+
+    async def send(self, texts: list[str]) -> None:
+        """One statement, however many texts. Raises ConnectionError where the line is down."""
+        if self._connection is None:
+            raise ConnectionError("the line to Postgres is down")
+        await self._connection.execute("SELECT pg_notify($1, one) FROM unnest($2::text[]) AS one", _CHANNEL, texts)
+
+    async def _listen(self, hear: Callable[[str], None], restored: Callable[[], None]) -> None:
+        connection = await asyncpg.connect(
+            self._gateway.url,
+            timeout=10,
+            command_timeout=10,
+            server_settings={"application_name": "fleetgraph-doorbell", **self._gateway.server_settings},
+        )
+        ended = asyncio.Event()
+        connection.add_termination_listener(lambda _connection: ended.set())
+        try:
+            await connection.add_listener(_CHANNEL, lambda _connection, _pid, _channel, text: hear(text))
+            self._connection = connection
+            restored()
+            await ended.wait()
+        finally:
+            self._connection = None
+            with contextlib.suppress(Exception):
+                await connection.close(timeout=2)
+
+
+class NatsLine:
+    """One subject of a NATS server; the client holds the connection and brings it back."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client: NatsClient | None = None
+
+    async def run(self, hear: Callable[[str], None], restored: Callable[[], None]) -> None:
+        """Listen until cancelled, whether or not the server is there to begin with."""
+        await _again_and_again(lambda: self._listen(hear, restored))
+
+    async def send(self, texts: list[str]) -> None:
+        """Raises ConnectionError while the line is down: what is not sent now is of no use later."""
+        if self._client is None or not self._client.is_connected:
+            raise ConnectionError("the line to NATS is down")
+        for text in texts:
+            await self._client.publish(_SUBJECT, text.encode())
+
+    async def _listen(self, hear: Callable[[str], None], restored: Callable[[], None]) -> None:
+        ended = asyncio.Event()
+
+        async def arrived(message: Msg) -> None:
+            hear(message.data.decode(errors="replace"))
+
+        async def back() -> None:
+            restored()
+
+        async def over() -> None:
+            ended.set()
+
+        async def complain(error: Exception) -> None:
+            log.debug("doorbell_nats", error=type(error).__name__)
+
+        client = await nats.connect(
+            self._url,
+            name="fleetgraph",
+            no_echo=True,
+            connect_timeout=5,
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=_RETRY_SECONDS,
+            error_cb=complain,
+            reconnected_cb=back,
+            closed_cb=over,
+        )
+        try:
+            await client.subscribe(_SUBJECT, cb=arrived)
+            self._client = client
+            restored()
+            await ended.wait()
+        finally:
+            self._client = None
+            with contextlib.suppress(Exception):
+                await client.close()
+
+
+async def _again_and_again(attempt: Callable[[], Awaitable[Any]]) -> None:
+    pause = _RETRY_SECONDS
+    while True:
+        began = asyncio.get_running_loop().time()
+        try:
+            await attempt()
+            log.warning("doorbell_line_lost")
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, nats.errors.Error) as error:
+            log.warning("doorbell_line_down", error=type(error).__name__)
+        if asyncio.get_running_loop().time() - began > _LONGEST_RETRY_SECONDS:
+            pause = _RETRY_SECONDS
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_RETRY_SECONDS)

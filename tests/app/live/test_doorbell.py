@@ -1,0 +1,175 @@
+"""The doorbell: this process at once, the others soon, over lines that break (trap 29; issue 5, Delivery)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from app.http.tasks import cancelled
+from app.live.doorbell import Doorbell, Line, NatsLine, PostgresLine, _texts
+from db import roles
+from db.bell import Feed
+from db.connections import Connections
+from db.ids import new_id
+from tests.app.live.nats import nats_server
+from tests.governed import Registry
+
+Ring = tuple[UUID, Feed, int | None]
+
+
+class Ear:
+    """What a gateway's bell was told."""
+
+    def __init__(self, bell: Doorbell) -> None:
+        self.rings: list[Ring] = []
+        self.restored = 0
+        bell.listen(lambda *ring: self.rings.append(ring), self._restore)
+
+    def _restore(self) -> None:
+        self.restored += 1
+
+
+async def until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - the other side knows nothing of this test
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def gateway(line: Line, gap: float = 0.005) -> AsyncIterator[tuple[Doorbell, Ear]]:
+    """The bell of one gateway, its line up."""
+    bell = Doorbell(line, gap)
+    ear = Ear(bell)
+    running = asyncio.create_task(bell.run())
+    try:
+        await until(lambda: ear.restored > 0)
+        yield bell, ear
+    finally:
+        await cancelled(running)
+
+
+def test_this_process_hears_at_once_and_in_order() -> None:
+    bell = Doorbell()
+    ear, tenant = Ear(bell), new_id()
+    bell.ring(tenant, Feed.EVENTS, 7)
+    bell.ring(tenant, Feed.ROWS)
+    assert ear.rings == [(tenant, Feed.EVENTS, 7), (tenant, Feed.ROWS, None)]
+
+
+async def test_the_others_hear_over_postgres_and_nobody_hears_himself_twice(connections: Connections) -> None:
+    async with (
+        gateway(PostgresLine(connections.gateway)) as (bell, own),
+        gateway(PostgresLine(connections.gateway)) as (_, other),
+    ):
+        tenant = new_id()
+        bell.ring(tenant, Feed.CHANGES, 12)
+        await until(lambda: (tenant, Feed.CHANGES, 12) in other.rings)
+        await asyncio.sleep(0.05)
+        assert own.rings.count((tenant, Feed.CHANGES, 12)) == 1
+
+
+async def test_many_rings_are_one_message_with_the_newest_number(connections: Connections) -> None:
+    """Trap 29: at most one NOTIFY every few milliseconds, however many commits there are."""
+    async with (
+        gateway(PostgresLine(connections.gateway), gap=0.1) as (bell, _),
+        gateway(PostgresLine(connections.gateway)) as (_, other),
+    ):
+        tenant = new_id()
+        for number in range(1, 2001):
+            bell.ring(tenant, Feed.EVENTS, number)
+            if number % 100 == 0:
+                await asyncio.sleep(0.001)
+        await until(lambda: (tenant, Feed.EVENTS, 2000) in other.rings)
+        assert bell.sent <= 5
+        assert [ring for ring in other.rings if ring[0] == tenant][-1] == (tenant, Feed.EVENTS, 2000)
+
+
+def test_no_text_is_longer_than_a_notify_takes() -> None:
+    """Trap 29: 8,000 bytes."""
+    rings: dict[tuple[UUID, Feed], int | None] = {(new_id(), feed): 2**62 for feed in Feed for _ in range(500)}
+    texts = _texts("0123456789ab", rings)
+    assert max(map(len, texts)) < 8000
+    assert sum(text.count(" ") for text in texts) == 1500
+
+
+async def test_a_line_that_breaks_comes_back_and_says_so(connections: Connections) -> None:
+    """Whoever follows a tenant looks anew then: `restored` is called again."""
+    async with (
+        gateway(PostgresLine(connections.gateway)) as (bell, own),
+        gateway(PostgresLine(connections.gateway)) as (_, other),
+    ):
+        before = own.restored, other.restored
+        owner = await asyncpg.connect(connections.owner.url.replace(roles.OWNER, "postgres", 1))
+        await owner.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'fleetgraph-doorbell' AND datname = current_database()"
+        )
+        await owner.close()
+        bell.ring(new_id(), Feed.ROWS)  # may be lost, and must not raise
+        await until(lambda: own.restored > before[0] and other.restored > before[1])
+        tenant = new_id()
+        bell.ring(tenant, Feed.ROWS)
+        await until(lambda: (tenant, Feed.ROWS, None) in other.rings)
+
+
+@pytest.mark.parametrize("text", ["", "x", "other zzz", "other " + "0" * 32 + "q7", "other " + "0" * 32 + "e7x"])
+def test_what_no_gateway_wrote_is_passed_over(text: str) -> None:
+    bell = Doorbell()
+    ear = Ear(bell)
+    bell._arrived(text)
+    assert ear.rings == []
+
+
+async def test_nats_carries_rings_and_survives_a_restart_of_its_server() -> None:
+    """A real nats-server, stopped and started again on the same port."""
+    async with (
+        nats_server() as server,
+        gateway(NatsLine(server.url)) as (bell, own),
+        gateway(NatsLine(server.url)) as (_, other),
+    ):
+        tenant = new_id()
+        bell.ring(tenant, Feed.EVENTS, 5)
+        await until(lambda: (tenant, Feed.EVENTS, 5) in other.rings)
+        assert own.rings == [(tenant, Feed.EVENTS, 5)]
+        await server.stop()
+        bell.ring(tenant, Feed.EVENTS, 6)
+        assert own.rings[-1] == (tenant, Feed.EVENTS, 6)
+        before = own.restored, other.restored
+        await server.start()
+        await until(lambda: own.restored > before[0] and other.restored > before[1])
+        bell.ring(tenant, Feed.EVENTS, 7)
+        await until(lambda: (tenant, Feed.EVENTS, 7) in other.rings)
+
+
+async def test_a_gateway_starts_before_its_nats_server() -> None:
+    server_later = None
+    async with nats_server() as server:
+        await server.stop()
+        bell = Doorbell(NatsLine(server.url))
+        ear = Ear(bell)
+        running = asyncio.create_task(bell.run())
+        await asyncio.sleep(0.3)
+        assert ear.restored == 0
+        await server.start()
+        server_later = server
+        await until(lambda: ear.restored > 0)
+        await cancelled(running)
+    assert server_later is not None
+
+
+async def test_a_command_rings_after_its_commit_for_its_log_and_for_its_rows(registry: Registry) -> None:
+    """The number is the one that was committed; whoever hears the ring finds it."""
+    bell = Doorbell()
+    ear = Ear(bell)
+    registry.tenant.database.bell = bell
+    await registry.done("create_template", name="Planner")
+    assert (registry.tenant.id, Feed.CHANGES, 1) in ear.rings
+    assert (registry.tenant.id, Feed.ROWS, None) in ear.rings
+    ear.rings.clear()
+    await registry.refused("create_template", name=" ")
+    assert [ring for ring in ear.rings if ring[1] is not Feed.ROWS] == []
