@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from db.connections import Connection, open_connection
 from db.functions import auth, logs, walls
+from db.partitions import make_partitions
 from db.roles import GATEWAY
 
 _LOCK: Final = 7_305_110_426_197_364_001
@@ -80,16 +80,10 @@ async def migrate(owner: Connection) -> tuple[str | None, str]:
                 await connection.exec_driver_sql(statement)
             # Readiness asks for the version, as the gateway's role.
             await connection.exec_driver_sql(f"GRANT SELECT ON {_SCHEMA}.alembic_version TO {GATEWAY}")
-            await connection.execute(text(f"SELECT {_SCHEMA}.ensure_op_event_partitions(:since, :until)"), _months())
+            await make_partitions(connection)
     finally:
         await engine.dispose()
     return before, head_version()
-
-
-def _months() -> dict[str, datetime]:
-    """The partitions of op events that must be there: what retention may keep, and two months ahead."""
-    now = datetime.now(UTC)
-    return {"since": now - timedelta(days=92), "until": now + timedelta(days=62)}
 
 
 def _upgrade(connection: SyncConnection) -> str | None:

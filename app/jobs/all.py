@@ -7,9 +7,10 @@ from typing import Final
 from uuid import UUID
 
 from app.commands import Done
-from app.jobs.loop import Job, Work
+from app.jobs.loop import Job, PlatformJob, Work
 from app.notification.fanout import fan_out
 from app.unit_of_work import run_as_system
+from db.partitions import make_partitions
 from db.session import Database
 
 
@@ -25,6 +26,12 @@ def until_done(command: str) -> Work:
     return work
 
 
+async def make_partitions_ahead(database: Database) -> None:
+    """Decision 5. The months of op events that are to come: an event of a month without a partition is refused."""
+    async with database.platform() as connection:
+        await make_partitions(connection)
+
+
 JOBS: Final = (
     Job("approval-expiry", timedelta(minutes=1), until_done("expire_approvals")),
     Job("approval-escalation", timedelta(minutes=1), until_done("escalate_approvals")),
@@ -32,4 +39,5 @@ JOBS: Final = (
     Job("drain-completion", timedelta(minutes=1), until_done("complete_drains")),
     Job("erasure", timedelta(hours=1), until_done("erase_due_operators")),
     Job("notification-fan-out", timedelta(seconds=5), fan_out),
+    PlatformJob("op-event-partitions", timedelta(hours=1), make_partitions_ahead),
 )

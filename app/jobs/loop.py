@@ -44,13 +44,22 @@ class Job:
     work: Work
 
 
+@dataclass(frozen=True)
+class PlatformJob:
+    """Something to be done every so often for the whole database, with the platform's role."""
+
+    name: str
+    period: timedelta
+    work: Callable[[Database], Awaitable[None]]
+
+
 class Jobs:
     """The loop of one process; `run` goes on until it is cancelled."""
 
     def __init__(
         self,
         database: Database,
-        jobs: Sequence[Job],
+        jobs: Sequence[Job | PlatformJob],
         *,
         tick: float = TICK_SECONDS,
         candidacy: float = CANDIDATE_SECONDS,
@@ -117,9 +126,17 @@ class Jobs:
             await self._finish(name, await self._run(self._jobs[name]))
         return names
 
-    async def _run(self, job: Job) -> str | None:
-        """Run a job in every tenant; one that fails in a tenant goes on with the next. Gives the last error's text."""
+    async def _run(self, job: Job | PlatformJob) -> str | None:
+        """Run a job once, or in every tenant; one that fails in a tenant goes on with the next. Gives the last error's
+        text."""
         failure = None
+        if isinstance(job, PlatformJob):
+            try:
+                await job.work(self._database)
+            except Exception as error:
+                failure = type(error).__name__
+                log.error("job_failed", job=job.name, exc_info=True)
+            return failure
         async with self._database.platform() as connection:
             tenants = [
                 row.id for row in await connection.execute(text("SELECT id FROM tenants WHERE active ORDER BY id"))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 import pytest
 from sqlalchemy.exc import InterfaceError
 
-from app.jobs.loop import Job, Jobs
+from app.jobs.all import JOBS
+from app.jobs.loop import Job, Jobs, PlatformJob
 from db import roles
 from db.connections import embedded_connections
 from db.embedded import SUPERUSER, EmbeddedPostgres
@@ -170,3 +171,48 @@ async def test_whatever_fails_the_loop_goes_on(
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def test_a_job_of_the_platform_runs_once_whatever_tenants_there_are(alone: Database) -> None:
+    """A failure is in the job's row and in nobody's way; the next run clears it."""
+    await make_tenant(alone)
+    await make_tenant(alone)
+    runs = 0
+
+    async def work(_database: Database) -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise RuntimeError("broken")
+
+    jobs = Jobs(alone, [PlatformJob("work", timedelta(0), work)])
+    await jobs._enter()
+    assert await jobs.run_due() == ["work"]
+    row = await _row(alone)
+    assert (runs, row["failures"], row["last_error"]) == (1, 1, "RuntimeError")
+    await jobs.run_due()
+    row = await _row(alone)
+    assert (runs, row["failures"], row["last_error"]) == (2, 0, None)
+
+
+async def test_decision_5_the_months_of_op_events_to_come_are_made_by_a_job(alone: Database) -> None:
+    """The gateway goes on taking telemetry without anybody running `migrate`; what is there is left alone."""
+    owner = await asyncpg.connect(alone.connections.owner.url)
+    try:
+        months = """SELECT relname::text FROM pg_inherits JOIN pg_class ON oid = inhrelid
+            WHERE inhparent = 'op_events'::regclass ORDER BY relname"""
+        before = [row["relname"] for row in await owner.fetch(months)]
+        now = datetime.now(UTC)
+        assert f"op_events_{now:%Y_%m}" in before
+        assert f"op_events_{now + timedelta(days=31):%Y_%m}" in before
+        for name in before:
+            if name >= f"op_events_{now:%Y_%m}":
+                await owner.execute(f"DROP TABLE {name}")
+        jobs = Jobs(alone, [job for job in JOBS if job.name == "op-event-partitions"])
+        await jobs._enter()
+        assert await jobs.run_due() == ["op-event-partitions"]
+        row = await _row(alone)
+        assert (row["failures"], row["period_ms"]) == (0, 3_600_000)
+        assert [row["relname"] for row in await owner.fetch(months)] == before
+    finally:
+        await owner.close()
