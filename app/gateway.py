@@ -15,10 +15,11 @@ from app.database import find_connections, open_database
 from app.graph.context import OperationContext
 from app.graph.documents import Operation
 from app.graph.errors import RateLimited
-from app.graph.execution import Executor, Hooks
+from app.graph.execution import Executor, Hooks, Report
 from app.graph.limits import Limits
 from app.graph.rates import Rate
 from app.graph.reading import refuse_unreadable
+from app.graph.recent import Recent
 from app.http.endpoint import GraphQLEndpoint
 from app.http.graphiql import page
 from app.http.limits import EdgeLimits
@@ -51,7 +52,8 @@ class Gateway:
             OperationType.QUERY: Rate(settings.queries_per_second),
             OperationType.MUTATION: Rate(settings.mutations_per_second),
         }
-        hooks = Hooks(self._admit, metrics.observe, *([tracing.operation] if tracing else []))
+        self._recent = Recent()
+        hooks = Hooks(self._admit, self._observe, *([tracing.operation] if tracing else []))
         self.executor = Executor(schema(), _operation_limits(settings), hooks)
         self.endpoint = GraphQLEndpoint(
             self.executor, self.authenticator.authenticate, self.operation, _edge_limits(settings), page
@@ -68,6 +70,10 @@ class Gateway:
                 return [limited]
         return refuse_unreadable(operation, context)
 
+    def _observe(self, report: Report) -> None:
+        self.metrics.observe(report)
+        self._recent.observe(report)
+
     @property
     def authenticate(self) -> Callable[[str | None, str | None], Awaitable[Actor]]:
         """From the Authorization header and the tenant's header to the caller."""
@@ -78,7 +84,9 @@ class Gateway:
         """The context of one operation: a snapshot of the caller's tenant, given back at the end."""
         async with self.database.read(actor) as reading:
             sign = partial(self.instance_token, actor)
-            yield OperationContext(actor, reading, request_id, self.metrics.loader_batch, sign, self._seal)
+            yield OperationContext(
+                actor, reading, request_id, self.metrics.loader_batch, sign, self._seal, self._recent
+            )
 
     def instance_token(self, actor: Actor, instance_id: str, epoch: int) -> str | None:
         """A token for an agent of the caller's tenant; None where the gateway has no key to sign with."""

@@ -16,6 +16,7 @@ from app.evaluation import queries as evaluation
 from app.execution import effects as execution_effects
 from app.execution import queries as execution
 from app.figures import fleet as fleet_figures
+from app.figures import health, incidents, standup
 from app.figures import work as work_figures
 from app.governance import mutations as governance_mutations
 from app.governance import queries as governance
@@ -51,7 +52,13 @@ DOMAINS = (
 )
 """In the order in which types and queries may refer to each other's modules."""
 
-FIGURES = (*work_figures.FIELDS, *fleet_figures.FIELDS)
+FIGURES = (
+    *work_figures.FIELDS,
+    *fleet_figures.FIELDS,
+    *standup.FIELDS,
+    *incidents.FIELDS,
+    *health.FIELDS,
+)
 """Counts, costs and rates over the domains' tables."""
 
 EFFECTS = (execution_effects,)

@@ -8,6 +8,7 @@ from graphql import GraphQLResolveInfo
 from app.auth.actor import Actor
 from app.graph.loaders import Loaders, Observe
 from app.graph.paging import Reader
+from app.graph.recent import Recent, Tally
 from app.sealing import Seal
 from db.session import Database, Reading
 
@@ -23,9 +24,10 @@ class OperationContext:
         observe: Observe = lambda _name, _keys: None,
         instance_token: Callable[[str, int], str | None] | None = None,
         seal: Seal | None = None,
+        recent: Recent | None = None,
     ) -> None:
         """`instance_token` signs an agent's token from its id and its token epoch; `seal` encrypts secrets that
-        commands store, and is None where the gateway has no key for that."""
+        commands store, and is None where the gateway has no key for that; `recent` is what the process did lately."""
         self.actor = actor
         self.reading = reading
         self.request_id = request_id
@@ -33,6 +35,7 @@ class OperationContext:
         self.reader = Reader(actor)
         self._observe = observe
         self._instance_token = instance_token
+        self._recent = recent
         self.loaders = Loaders(reading, self.reader, observe)
 
     @property
@@ -48,6 +51,11 @@ class OperationContext:
         """Look at the database anew, after a command has changed it."""
         await self.reading.restart()
         self.loaders = Loaders(self.reading, self.reader, self._observe)
+
+    @property
+    def lately(self) -> Tally:
+        """What this process has done for the caller's tenant in the last minutes."""
+        return Tally() if self._recent is None else self._recent.of(self.actor.tenant_id)
 
     @property
     def statements(self) -> int:

@@ -19,6 +19,7 @@ from strawberry.annotation import StrawberryAnnotation
 from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.field import StrawberryField
 
+from app.graph.pricing import LIST_SIZE
 from app.graph.registry import Named
 
 Resolver: TypeAlias = Callable[..., Any]
@@ -174,7 +175,11 @@ def bind(schema: GraphQLSchema) -> None:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def computed(description: str) -> Callable[[F], F]:
-    """A field that a method or a function computes, by Strawberry's own way: for what no column holds."""
-    made: Callable[[F], F] = strawberry.field(description=description)
+def computed(description: str, *, most: int | None = None) -> Callable[[F], F]:
+    """A field that a method or a function computes, by Strawberry's own way: for what no column holds.
+
+    `most` is how long its list may get, where that is far from the usual (`LIST_SIZE`).
+    """
+    metadata = {} if most is None else {LIST_SIZE: most}
+    made: Callable[[F], F] = strawberry.field(description=description, metadata=metadata)
     return made

@@ -50,10 +50,8 @@ from graphql import (
 
 from app.graph.errors import GraphError, OperationTooComplex
 from app.graph.introspection import objects_per_list
-from app.graph.pricing import Cost, Prices, Size, Sum, size_of
+from app.graph.pricing import LIST_SIZE, Cost, Prices, Size, Sum, size_of
 
-LIST_SIZE: Final = "list_size"
-"""Key of a field's metadata: how long its list may get, where `Limits.default_list` would be far from it."""
 MAX_INTROSPECTION_DEPTH: Final = 24
 """Fields inside ``__schema``; the standard introspection query has 15."""
 

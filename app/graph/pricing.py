@@ -16,6 +16,8 @@ from graphql import FieldNode, IntValueNode, ListValueNode, NullValueNode, Varia
 
 CEILING: Final = 10**15
 """Where counting stops: nested pages would otherwise make numbers of thousands of digits."""
+LIST_SIZE: Final = "list_size"
+"""Key of a field's metadata: how long its list may get, where `Limits.default_list` would be far from it."""
 
 
 @dataclass(frozen=True, slots=True)

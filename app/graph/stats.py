@@ -36,7 +36,7 @@ from app.graph.context import Info, context_of
 from app.graph.errors import BadUserInput, Forbidden
 from app.graph.fields import GraphField, argument, described_enum, graph_field, list_of, optional
 from app.graph.filtering import filter_type
-from app.graph.limits import LIST_SIZE
+from app.graph.pricing import LIST_SIZE
 from app.graph.registry import ENTITIES, TYPES, EntityType, Named, camel
 from db.base import EnumText
 

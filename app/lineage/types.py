@@ -9,7 +9,7 @@ import strawberry
 
 from app.graph.entity import Entity
 from app.graph.ids import global_id
-from app.graph.limits import LIST_SIZE
+from app.graph.pricing import LIST_SIZE
 from app.graph.registry import ENTITIES, camel
 from app.lineage.rules import MAX_ANCESTORS, MAX_BRANCHES, MAX_NODES, label_of, state_of
 from app.lineage.steps import Key
