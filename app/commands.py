@@ -51,6 +51,8 @@ class Done:
     change_id: UUID | None = None
     row_id: UUID | None = None
     """Set where a replay knows the row by its id alone."""
+    is_replay: bool = False
+    """An idempotency key that was used before brought this back; nothing was done."""
     unkept: JsonObject = field(default_factory=dict)
     """Further fields of the payload that are not kept with an idempotency key, such as personal data: a replay has
     null in their place."""

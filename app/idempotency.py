@@ -78,7 +78,8 @@ def _known(known: IdempotencyKey, key: Key) -> Claim:
         message = "The idempotency key was used with another input. Use a new key for a new request."
         return Claim(Refused(Refusal.CONFLICT, message, "idempotency_key"))
     result = known.result or {}
-    return Claim(Done(None, result.get("extras", {}), _uuid(result.get("change_id")), _uuid(result.get("row_id"))))
+    ids = _uuid(result.get("change_id")), _uuid(result.get("row_id"))
+    return Claim(Done(None, result.get("extras", {}), *ids, is_replay=True))
 
 
 async def claim_anywhere(session: AsyncSession, actor: Actor, key: Key) -> Claim | None:

@@ -14,6 +14,7 @@ from app.communication import queries as communication
 from app.evaluation import mutations as evaluation_mutations
 from app.evaluation import queries as evaluation
 from app.execution import effects as execution_effects
+from app.execution import mutations as execution_mutations
 from app.execution import queries as execution
 from app.figures import fleet as fleet_figures
 from app.figures import health, incidents, standup
@@ -68,6 +69,7 @@ MUTATIONS = (
     identity_mutations,
     registry_mutations,
     governance_mutations,
+    execution_mutations,
     evaluation_mutations,
     platform_mutations,
 )

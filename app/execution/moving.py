@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
 
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
@@ -43,21 +44,27 @@ async def move_task(
 
     Asks nothing: the machine (`app/execution/machines.py: TASK`) and the guards are the caller's to ask, before it
     changes anything. `by_system` for what a cascade or a job does rather than the caller; what the gateway takes out
-    of NEEDS_APPROVAL or BLOCKED it gives back, which is neither a new submission nor a new assignment. `after` are
+    of NEEDS_APPROVAL or BLOCKED it gives back, which is neither a new submission nor a new assignment. What anybody
+    else puts back into INBOX is nobody's again: its agents are let go. `after` are
     further keys of the record's after-state, `metadata` its notes, `columns` further columns of it. A task that goes
     to BLOCKED has `blocked_reason`, or else `reason`, for its reason. `is_assignment_noted`: the caller has recorded
     whose the task is now (`note_assignment`).
     """
     before, task.status = task.status, to
     is_returned = by_system and before in HELD
+    former: JsonObject = {"status": before.value}
+    latter: JsonObject = {"status": to.value, **(after or {})}
+    if to is TaskStatus.INBOX and not is_returned and (released := await assignees_of(uow, task.id)):
+        await assign_to(uow, task, [])
+        former["assigneeIds"], latter["assigneeIds"] = [str(one) for one in released], []
     _stamp(uow, task, before, to, is_returned=is_returned)
     if to is TaskStatus.BLOCKED:
         task.blocked_reason = blocked_reason or reason
     change_id = uow.record(
         ChangeRecordType.TASK_TRANSITIONED,
         task,
-        before={"status": before.value},
-        after={"status": to.value, **(after or {})},
+        before=former,
+        after=latter,
         reason=reason,
         by_system=by_system,
         caused_by_id=caused_by_id,
@@ -112,15 +119,29 @@ def followed() -> ColumnElement[bool]:
 
 
 def note_assignment(
-    uow: UnitOfWork, task: Task, assignee_ids: list[UUID], *, caused_by_id: UUID | None = None, by_system: bool = False
+    uow: UnitOfWork,
+    task: Task,
+    assignee_ids: Sequence[UUID],
+    *,
+    before: Sequence[UUID] | None = None,
+    reason: str | None = None,
+    caused_by_id: UUID | None = None,
+    by_system: bool = False,
 ) -> UUID:
-    """TSK-6, TSK-7. Record whose a task is now, and tell them; returns the id of its TASK_ASSIGNED record."""
+    """TSK-6, TSK-7. Record whose a task is now, and tell them; returns the id of its TASK_ASSIGNED record.
+
+    Those who had it `before` know already, where that is given.
+    """
     names = [str(one) for one in assignee_ids]
-    uow.notify(TASK_ASSIGNED, task, {"name": task.title, "assigneeIds": names})
+    fresh = [str(one) for one in assignee_ids if one not in (before or ()) or task.status is TaskStatus.INBOX]
+    if fresh:
+        uow.notify(TASK_ASSIGNED, task, {"name": task.title, "assigneeIds": fresh})
     return uow.record(
         ChangeRecordType.TASK_ASSIGNED,
         task,
+        before=None if before is None else {"assigneeIds": [str(one) for one in before]},
         after={"assigneeIds": names},
+        reason=reason,
         by_system=by_system,
         caused_by_id=caused_by_id,
     )
@@ -134,3 +155,14 @@ async def assignees_of(uow: UnitOfWork, task_id: UUID) -> list[UUID]:
         .order_by(TaskAssignee.position)
     )
     return list(await uow.session.scalars(statement))
+
+
+async def assign_to(uow: UnitOfWork, task: Task, instance_ids: Sequence[UUID]) -> None:
+    """Make these agents, in this order, the ones that a locked task is assigned to; records nothing."""
+    mine = (TaskAssignee.tenant_id == uow.tenant_id, TaskAssignee.task_id == task.id)
+    await uow.session.execute(delete(TaskAssignee).where(*mine))
+    for position, instance_id in enumerate(dict.fromkeys(instance_ids)):
+        link = TaskAssignee(task_id=task.id, instance_id=instance_id, position=position)
+        link.tenant_id = uow.tenant_id
+        uow.session.add(link)
+    task.updated_at = uow.now

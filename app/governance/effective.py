@@ -7,16 +7,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
 import strawberry
 from aiodataloader import DataLoader
-from sqlalchemy import text
 
 from app.auth.actor import Actor, ActorKind
 from app.auth.permissions import READ_PERMISSION
 from app.governance.asking import LONGEST_TOOL
-from app.governance.loading import ENVELOPES, Question, Situation, envelopes_of, floor, situation_of
-from app.governance.policy import Action, ActionType, evaluate, resolve
+from app.governance.loading import Question, Situation, policies_in, policies_statement, situation_of
+from app.governance.policy import Action, ActionType, evaluate
 from app.governance.verdicts import decision_json, policy_json
 from app.graph.context import Info, OperationContext, context_of
 from app.graph.declared import Declaration, Declared
@@ -31,21 +29,6 @@ MOST_TOOLS: Final = 100
 """Tools of one simulation."""
 _EVALUATE: Final = "evaluate:policies"
 
-_POLICIES: Final = text(
-    f"""
-WITH subject AS (
-    SELECT instance.tenant_id, instance.id AS instance_id, instance.version_id, instance.project_id,
-        instance.policy_envelope_id, version.template_id
-    FROM agent_instances instance
-    JOIN agent_versions version ON version.tenant_id = instance.tenant_id AND version.id = instance.version_id
-    WHERE instance.tenant_id = :tenant AND instance.id = ANY(CAST(:ids AS uuid[]))
-)
-SELECT subject.instance_id, subject.policy_envelope_id, {ENVELOPES}::text AS envelopes,
-    tenant.settings -> 'safetyFloor' ->> 'maxTier' AS max_tier
-FROM subject JOIN tenants tenant ON tenant.id = subject.tenant_id
-"""
-)
-
 
 class PolicyLoader(DataLoader[UUID, JsonObject | None]):
     """Policies in force by instance."""
@@ -57,11 +40,8 @@ class PolicyLoader(DataLoader[UUID, JsonObject | None]):
     async def batch_load_fn(self, keys: list[UUID]) -> list[JsonObject | None]:
         """One statement for all instances."""
         self._fetcher.observe("EffectivePolicy", len(keys))
-        rows = await self._fetcher.reading.rows(_POLICIES.bindparams(tenant=self._tenant_id, ids=keys))
-        found: dict[UUID, JsonObject] = {}
-        for row in rows:
-            envelopes = envelopes_of(orjson.loads(row.envelopes or "[]"), row.policy_envelope_id)
-            found[row.instance_id] = policy_json(resolve(envelopes, floor(row.max_tier)))
+        rows = await self._fetcher.reading.rows(policies_statement(self._tenant_id, keys))
+        found = {key: policy_json(policy) for key, policy in policies_in(rows).items()}
         return [found.get(key) for key in keys]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from sqlalchemy import Row, TextClause, text
 
-from app.governance.policy import Envelope, Facts, PolicyLevel
+from app.governance.policy import EffectivePolicy, Envelope, Facts, PolicyLevel
 from app.governance.policy.budget import budget_extra
 from app.governance.policy.facts import Build, Fleet, Spend, Work
 from app.governance.policy.inheritance import FIELDS, resolve
@@ -49,6 +49,21 @@ ENVELOPES: Final = """
             OR envelope.id = subject.policy_envelope_id))
 """
 """The active envelopes of all levels that a row `subject` has to do with."""
+
+_POLICIES: Final = text(
+    f"""
+WITH subject AS (
+    SELECT instance.tenant_id, instance.id AS instance_id, instance.version_id, instance.project_id,
+        instance.policy_envelope_id, version.template_id
+    FROM agent_instances instance
+    JOIN agent_versions version ON version.tenant_id = instance.tenant_id AND version.id = instance.version_id
+    WHERE instance.tenant_id = :tenant AND instance.id = ANY(CAST(:ids AS uuid[]))
+)
+SELECT subject.instance_id, subject.policy_envelope_id, {ENVELOPES}::text AS envelopes,
+    tenant.settings -> 'safetyFloor' ->> 'maxTier' AS max_tier
+FROM subject JOIN tenants tenant ON tenant.id = subject.tenant_id
+"""
+)
 
 # Who asks about an instance asks about its version too; who asks about a version alone gets no instance's columns.
 _FACTS: Final = f"""
@@ -264,6 +279,21 @@ def _envelope(row: Mapping[str, Any], own: UUID | None) -> Envelope:
         row["priority"],
         {name: row[name] for name in FIELDS},
     )
+
+
+def policies_statement(tenant_id: UUID, instance_ids: Sequence[UUID]) -> TextClause:
+    """Finds the envelopes of many instances at once, for `policies_in`."""
+    return _POLICIES.bindparams(tenant=tenant_id, ids=list(instance_ids))
+
+
+def policies_in(rows: Iterable[Row[Any]]) -> dict[UUID, EffectivePolicy]:
+    """The policy in force by instance (POL-4, POL-5); instances that there are not are left out."""
+    return {row.instance_id: policy_in(row) for row in rows}
+
+
+def policy_in(row: Row[Any]) -> EffectivePolicy:
+    """The policy in force that a row's `envelopes`, `policy_envelope_id` and `max_tier` make."""
+    return resolve(envelopes_of(_json(row.envelopes) or (), row.policy_envelope_id), floor(row.max_tier))
 
 
 def floor(text_of_tier: str | None) -> int | None:

@@ -78,7 +78,7 @@ class Shown:
     """A further field of a payload: a value of `Done.extras`.
 
     `of` names the entity whose id (or ids) it holds. `make` makes the value of all extras instead, for what must not be
-    kept with an idempotency key, such as a token.
+    kept with an idempotency key, such as a token. `tell` makes it of the outcome, for what a replay tells otherwise.
     """
 
     name: str
@@ -86,6 +86,7 @@ class Shown:
     description: str
     of: str | None = None
     make: Callable[[Mapping[str, Any], Info], Any] | None = None
+    tell: Callable[[Done], Any] | None = None
 
 
 def shown_id(name: str, entity: str, description: str) -> Shown:
@@ -183,6 +184,8 @@ def _shown_field(shown: Shown) -> GraphField:
     def resolve(outcome: Done | Refused, info: Info) -> Any:
         if isinstance(outcome, Refused):
             return None
+        if shown.tell is not None:
+            return shown.tell(outcome)
         if shown.make is not None:
             return shown.make(outcome.extras, info)
         value = outcome.extras.get(shown.name, outcome.unkept.get(shown.name))

@@ -1,0 +1,5 @@
+"""Commands of execution."""
+
+from app.execution.commands import assigning, graphs, intake, tasks, transitions
+
+__all__ = ["assigning", "graphs", "intake", "tasks", "transitions"]

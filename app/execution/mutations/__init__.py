@@ -1,0 +1,5 @@
+"""Mutations of execution."""
+
+from app.execution.mutations import tasks
+
+FIELDS = (*tasks.FIELDS,)

@@ -1,0 +1,1 @@
+"""Rules of execution: pure functions, no I/O."""
