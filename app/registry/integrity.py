@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from app.commands import Refusal, Refused
-from app.registry.rules import CanonicalError, genome_hash
+from app.registry.rules import IntegrityStatus, integrity_of
 from app.unit_of_work import UnitOfWork
 from db.enums import AlertSeverity, AuditSeverity, ChangeRecordType, InstanceState
 from db.models import AgentInstance, AgentVersion
@@ -15,10 +15,7 @@ _RUNNABLE = (InstanceState.ACTIVE, InstanceState.PAUSED, InstanceState.READONLY,
 
 def is_sound(version: AgentVersion) -> bool:
     """Whether the genome hashes to what was recorded when the version was made."""
-    try:
-        return genome_hash(version.genome) == version.genome_hash
-    except CanonicalError:
-        return False
+    return integrity_of(version.genome, version.genome_hash) is IntegrityStatus.VERIFIED
 
 
 def note(uow: UnitOfWork, version: AgentVersion, *, sound: bool) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.graph.context import Info, context_of
+from app.graph.fields import described_enum
 from app.graph.inputs import given, input_type
 from app.graph.mutation import Shown, mutation
 from app.graph.scalars import JSON
 from app.registry import commands
+from app.registry.rules import IntegrityStatus
 from app.registry.types import AgentIdentity, AgentInstance, AgentTemplate, AgentVersion
 from db.enums import InstanceState, LifecycleState
 
@@ -146,7 +148,7 @@ def _token(extras: Mapping[str, Any], info: Info) -> str | None:
 _IS_EXISTING = Shown(
     "is_existing", bool, "Whether a version with this very genome was there already and is given back (GEN-7)."
 )
-_INTEGRITY = Shown("integrity_status", str, "`VERIFIED`, or `TAMPERED` if the genome does not fit its hash.")
+_INTEGRITY = Shown("integrity_status", described_enum(IntegrityStatus), "Whether the genome fits its hash.")
 _TOKEN = Shown(
     "token",
     str,

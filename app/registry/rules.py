@@ -12,11 +12,35 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from db.canonical import CanonicalError, canonical_text, genome_hash
+from db.enums.described import Described
 
-__all__ = ["CanonicalError", "canonical_text", "former_genome_hash", "genome_hash"]
+__all__ = [
+    "CanonicalError",
+    "IntegrityStatus",
+    "canonical_text",
+    "former_genome_hash",
+    "genome_hash",
+    "integrity_of",
+]
 
 _ARRAY_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 _ARRAY_INDEX_LIMIT: Final = 2**32 - 1
+
+
+class IntegrityStatus(Described):
+    """Whether a version's genome still fits the hash that was taken when it was built (GEN-8)."""
+
+    VERIFIED = "VERIFIED", "The genome is the one that was hashed."
+    TAMPERED = "TAMPERED", "It is another one: nothing may run it any more."
+
+
+def integrity_of(genome: Any, recorded: str) -> IntegrityStatus:
+    """Hash a genome again and compare with the recorded hash; one that cannot be hashed fits none."""
+    try:
+        is_sound = genome_hash(genome) == recorded
+    except CanonicalError:
+        is_sound = False
+    return IntegrityStatus.VERIFIED if is_sound else IntegrityStatus.TAMPERED
 
 
 def former_genome_hash(genome: Mapping[str, Any]) -> str:

@@ -20,6 +20,8 @@ from app.graph.entity import (
     through,
 )
 from app.graph.scalars import JSON
+from app.registry.rules import IntegrityStatus
+from app.registry.verdict import integrity_status
 from db import models
 from db.enums import EvalStatus, IdentityComplianceStatus, InstanceState, LifecycleState, PauseCause
 
@@ -163,6 +165,9 @@ class AgentVersion(Entity):
     template: AgentTemplate = belongs_to("template_id")
     genome: Genome
     genome_hash: str
+    integrity_status: IntegrityStatus = integrity_status(
+        "Whether the genome still fits its hash, computed anew at each reading (GEN-8)."
+    )
     lifecycle_state: LifecycleState
     parent_version: AgentVersion | None = belongs_to("parent_version_id")
     signatures: list[JSON] | None

@@ -121,6 +121,7 @@ class ApprovalRecord(TenantScoped, Changing, Noted, Model):
         CheckConstraint("required_decision_count >= 1 AND decision_count >= 0", name="decision_counts"),
         index("status"),  # the queue lists what is open, newest first (APR-12)
         index("status", "expires_at"),  # expiry reads the open ones that end first (APR-7)
+        index("expires_at"),  # queues show what ends first
         index("target_entity", "target_id"),  # the approvals of a row
         index("request_type"),  # the queue filters by kind
         index("risk_level"),  # and by risk

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from app.commands import Done, Refusal, Refused, command
 from app.registry.genome import genome_faults
 from app.registry.integrity import contain, is_sound, note
-from app.registry.rules import CanonicalError, genome_hash
+from app.registry.rules import CanonicalError, IntegrityStatus, genome_hash
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import ChangeRecordType, EvalStatus, LifecycleState
@@ -94,9 +94,9 @@ async def verify_version(uow: UnitOfWork, version_id: UUID) -> Done | Refused:
     uow.permit()
     if is_sound(version):
         note(uow, version, sound=True)
-        return Done(version, {"integrity_status": "VERIFIED"})
+        return Done(version, {"integrity_status": IntegrityStatus.VERIFIED.value})
     await contain(uow, version)
-    return Done(version, {"integrity_status": "TAMPERED"})
+    return Done(version, {"integrity_status": IntegrityStatus.TAMPERED.value})
 
 
 async def _wrong_parent(uow: UnitOfWork, template: AgentTemplate, parent_id: UUID | None) -> Refused | None:

@@ -284,6 +284,20 @@ async def test_gen_8_a_tampered_version_is_contained(registry: Registry) -> None
     assert {"action": "INTEGRITY_FAILED", "severity": "ERROR"} in [edge["node"] for edge in data["auditLogs"]["edges"]]
 
 
+async def test_gen_8_reading_a_version_tells_whether_it_is_sound(registry: Registry) -> None:
+    """Hashed anew at each reading, and nothing is written."""
+    sound = await registry.version(V.APPROVED)
+    forged = models.AgentVersion(
+        template_id=registry.template.id, genome={**GENOME, "promptBundleHash": "evil"}, genome_hash=GENOME_HASH
+    )
+    await registry.tenant.add(forged)
+    query = "{ agentVersions { edges { node { id integrityStatus } } } }"
+    data = await data_of(registry.tenant, registry.actor, query)
+    found = {edge["node"]["id"][4:]: edge["node"]["integrityStatus"] for edge in data["agentVersions"]["edges"]}
+    assert found == {sound.id.hex: "VERIFIED", forged.id.hex: "TAMPERED"}
+    assert await registry.journal() == []
+
+
 async def test_gen_8_a_sound_version_verifies(registry: Registry) -> None:
     """VERIFIED is on record too."""
     version = await registry.version(V.APPROVED)

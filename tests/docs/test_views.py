@@ -1,0 +1,177 @@
+"""The views of section 20: each is one document, and costs one statement for each type it touches, however many rows.
+
+`tests/golden/views.json` keeps the number of statements of each beside the number of types, so that an N+1 is a diff.
+After a change that is meant: `FLEETGRAPH_GOLDEN=write pytest tests/docs/test_views.py`, and read the diff.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphql import (
+    FieldNode,
+    GraphQLObjectType,
+    OperationDefinitionNode,
+    TypeInfo,
+    TypeInfoVisitor,
+    Visitor,
+    get_named_type,
+    parse,
+    validate,
+    visit,
+)
+
+from app.graph.ids import global_id
+from app.graph.registry import ENTITIES
+from app.schema import schema
+from tests.asking import ask
+from tests.conftest import Demo
+from tests.demo import NOW
+
+ROOT = Path(__file__).resolve().parents[2]
+VIEWS = sorted((ROOT / "docs" / "views").glob("*.graphql"))
+QUERIES = {path.stem: path.read_text(encoding="utf-8") for path in VIEWS}
+GOLDEN = ROOT / "tests" / "golden" / "views.json"
+IS_WRITING = os.environ.get("FLEETGRAPH_GOLDEN") == "write"
+
+SUBJECTS = {
+    "agent": "SELECT instance_id AS id FROM runs WHERE tenant_id = $1 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
+    "peer-review": "SELECT task_id AS id FROM reviews WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "policy-simulation": "SELECT id FROM agent_instances WHERE tenant_id = $1 AND state = 'ACTIVE' ORDER BY id LIMIT 1",
+    "task": "SELECT task_id AS id FROM messages WHERE tenant_id = $1 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
+    "task-comments": "SELECT task_id AS id FROM messages WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "task-graph": "SELECT parent_task_id AS id FROM task_dependencies WHERE tenant_id = $1 LIMIT 1",
+    "version": "SELECT version_id AS id FROM runs WHERE tenant_id = $1 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
+}
+"""A row with much about it, for the views of one row."""
+PREFIXES = {"agent": "ins", "policy-simulation": "ins", "version": "ver"}
+
+
+@pytest.fixture(params=VIEWS, ids=lambda path: path.stem)
+def view(request: pytest.FixtureRequest) -> Path:
+    """Each document."""
+    path: Path = request.param
+    return path
+
+
+def test_a_view_says_what_it_is_and_is_valid(view: Path) -> None:
+    text = QUERIES[view.stem]
+    title, description, *_ = text.splitlines()
+    assert title.startswith("# ")
+    assert description.startswith("# ")
+    (operation,) = parse(text).definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    assert operation.name is not None
+    assert validate(schema()._schema, parse(text)) == []
+
+
+async def test_a_view_answers_and_takes_a_statement_for_each_type(demo_fleet: Demo, view: Path) -> None:
+    """VIEW-2."""
+    query = QUERIES[view.stem]
+    variables = await variables_of(demo_fleet, view.stem)
+    answer = await ask(demo_fleet.database, demo_fleet.northwind, query, **variables)
+    assert answer.errors == []
+    assert rows(answer.data) > 0, "nothing to see"
+    found = {"statements": len(answer.statements), "types": touched(query, answer.data)}
+    golden: dict[str, Any] = json.loads(GOLDEN.read_text())
+    if IS_WRITING:
+        golden[view.stem] = found
+        GOLDEN.write_text(json.dumps(dict(sorted(golden.items())), indent=2) + "\n")
+    assert golden[view.stem] == found
+    assert found["statements"] <= found["types"], "\n\n".join(answer.statements)
+
+
+def test_the_golden_file_has_every_view_and_no_other() -> None:
+    assert set(json.loads(GOLDEN.read_text())) == {path.stem for path in VIEWS}
+
+
+async def variables_of(demo: Demo, name: str) -> dict[str, Any]:
+    """What a view is opened with."""
+    variables: dict[str, Any] = {}
+    if name in SUBJECTS:
+        async with demo.database.platform() as connection:
+            row = (await connection.exec_driver_sql(SUBJECTS[name], (demo.northwind.tenant_id,))).one()
+        key = "instance" if name == "policy-simulation" else "id"
+        variables[key] = global_id(PREFIXES.get(name, "tsk"), row.id)
+    month = {"gte": (NOW - timedelta(days=31)).isoformat()}
+    match name:
+        case "policy-simulation":
+            variables["tools"] = ["search", "deploy_prod", "shell"]
+        case "calendar":
+            variables |= {"from": (NOW - timedelta(days=60)).isoformat(), "to": (NOW + timedelta(days=60)).isoformat()}
+        case "telemetry":
+            variables["events"] = {"timestamp": month}
+        case "cost" | "analytics":
+            variables["costs"] = {"timestamp": month}
+        case "standup":
+            variables["hours"] = 744
+    return variables
+
+
+COMPUTED = {
+    "effectivePolicy": 1,
+    "emergencyMode": 1,
+    "emergencyModes": 2,
+    "incidents": 3,
+    "systemHealth": 2,
+    "totalCount": 1,
+} | dict.fromkeys(("tasksByStatus", "instancesByState", "runs", "spentUsd"), 1)
+"""Fields that are no rows of a type, with the statements that they take: a total is counted by one of its own,
+`incidents` reads two tables by an order that both share, `emergencyModes` settings and projects, `systemHealth` times
+the database apart."""
+POLYMORPHIC = {"target", "actor", "entity"}
+"""Fields with a row of any type: one statement for each type that is there."""
+
+
+def touched(query: str, data: Any) -> int:
+    """How many types a document touches: those that stand for tables, and figures.
+
+    A type that is shown in two roles, such as the task's runs and an agent's, counts for each field that leads to it
+    from another type.
+    """
+    info = TypeInfo(schema()._schema)
+    found: dict[tuple[str, ...], int] = {}
+
+    class Seen(Visitor):
+        def enter_field(self, node: FieldNode, *_: Any) -> None:
+            kind, parent, name = get_named_type(info.get_type()), info.get_parent_type(), node.name.value
+            if parent is None:
+                return
+            place = (parent.name, (node.alias or node.name).value if parent.name == "Query" else name)
+            entity = kind.name.removesuffix("Connection") if isinstance(kind, GraphQLObjectType) else ""
+            if name in COMPUTED and not (name == "runs" and parent.name != "Standup"):
+                found[place] = COMPUTED[name]
+            elif entity and name not in ("node", "edges") and (entity in ENTITIES or parent.name == "Query"):
+                found[place] = 1
+
+    visit(parse(query), TypeInfoVisitor(info, Seen()))
+    return sum(found.values()) + len(set(pointed_to(data)))
+
+
+def pointed_to(answer: Any, field: str = "") -> Iterator[tuple[str, str]]:
+    """The types of the rows that stand where any type may."""
+    match answer:
+        case dict():
+            if field in POLYMORPHIC and "__typename" in answer:
+                yield field, answer["__typename"]
+            for name, value in answer.items():
+                yield from pointed_to(value, name)
+        case list():
+            for value in answer:
+                yield from pointed_to(value, field)
+
+
+def rows(answer: Any) -> int:
+    """How many objects an answer holds."""
+    match answer:
+        case dict():
+            return 1 + sum(map(rows, answer.values())) if answer else 0
+        case list():
+            return sum(map(rows, answer))
+    return 0
