@@ -56,10 +56,14 @@ class Done:
     unkept: JsonObject = field(default_factory=dict)
     """Further fields of the payload that are not kept with an idempotency key, such as personal data: a replay has
     null in their place."""
+    refused: list[Refused] = field(default_factory=list)
+    """Parts of the input that were refused while the others were done."""
 
 
 Journal: TypeAlias = ChangeRecordType | OpEventType | str
 """Where a command leaves its one row: a change type, an op event type, or an audit action (decision 1)."""
+GIVEN_EVENTS: Final = "OP_EVENTS"
+"""The journal of a command that is given op events: those that it takes, of whatever type."""
 Body: TypeAlias = Callable[..., Awaitable["Model | Done | Refused"]]
 B = TypeVar("B", bound=Body)
 

@@ -30,6 +30,7 @@ from app.live.doorbell import Doorbell, NatsLine, PostgresLine
 from app.schema import schema
 from app.sealing import open_seal
 from app.settings import DoorbellKind, Settings
+from app.telemetry.writing import EventWriter
 from db.migrate import current_version, head_version
 from db.session import Database
 
@@ -46,6 +47,7 @@ class Gateway:
     ) -> None:
         self.database = database
         self.metrics = metrics
+        self.event_writer = EventWriter(database, most_waiting=settings.most_waiting_events)
         self.authenticator = open_authenticator(settings, database)
         self._seal = open_seal(settings)
         self._rates = {
@@ -126,6 +128,7 @@ async def open_gateway(settings: Settings, metrics: Metrics, tracing: Tracing | 
         try:
             yield gateway
         finally:
+            await gateway.event_writer.close()
             await cancelled(listening)
             await gateway.authenticator.close()
     finally:

@@ -79,7 +79,8 @@ def _known(known: IdempotencyKey, key: Key) -> Claim:
         return Claim(Refused(Refusal.CONFLICT, message, "idempotency_key"))
     result = known.result or {}
     ids = _uuid(result.get("change_id")), _uuid(result.get("row_id"))
-    return Claim(Done(None, result.get("extras", {}), *ids, is_replay=True))
+    refused = [Refused(Refusal(one["code"]), one["message"], one["field"]) for one in result.get("refused", [])]
+    return Claim(Done(None, result.get("extras", {}), *ids, is_replay=True, refused=refused))
 
 
 async def claim_anywhere(session: AsyncSession, actor: Actor, key: Key) -> Claim | None:
@@ -131,6 +132,7 @@ def _result(outcome: Done) -> JsonObject:
         "row_id": None if row is None else str(row.id),
         "change_id": None if outcome.change_id is None else str(outcome.change_id),
         "extras": outcome.extras,
+        "refused": [{"code": one.code, "message": one.message, "field": one.field} for one in outcome.refused],
     }
 
 

@@ -22,6 +22,7 @@ from app.http.tracing import Tracing
 from app.jobs.all import JOBS
 from app.jobs.loop import Jobs
 from app.settings import Settings, load_settings
+from app.telemetry.endpoint import OpEvents
 
 GRAPHQL = "/graphql"
 
@@ -41,6 +42,7 @@ class Application:
             *self.health.routes(),
             *self._metrics.routes(),
             *self.exports.routes(),
+            *OpEvents(lambda: self.gateway).routes(),
         ]
         self._others = Starlette(routes=routes, lifespan=self._lifespan)
         app: ASGIApp = self._route

@@ -17,7 +17,7 @@ from app.auth.permissions import (
     READ_PERMISSION,
     SYSTEM_ROLES,
 )
-from app.commands import COMMANDS, Command, Journal
+from app.commands import COMMANDS, GIVEN_EVENTS, Command, Journal
 from app.execution import machines as execution
 from app.governance import machines as governance
 from app.graph.mutation import MUTATION_OF
@@ -92,7 +92,7 @@ def _journal_row(command: Command) -> tuple[str, ...]:
 def _journal_kind(journal: Journal) -> str:
     if isinstance(journal, ChangeRecordType):
         return "change record"
-    return "op event" if isinstance(journal, OpEventType) else "audit log"
+    return "op event" if isinstance(journal, OpEventType) or journal == GIVEN_EVENTS else "audit log"
 
 
 def permissions_markdown() -> str:

@@ -8,6 +8,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import create_type
 from strawberry.types.field import StrawberryField
 
+from app.audit import mutations as audit_mutations
 from app.audit import queries as audit
 from app.audit.verification import change_log_verify
 from app.communication import queries as communication
@@ -69,6 +70,7 @@ MUTATIONS = (
     identity_mutations,
     registry_mutations,
     governance_mutations,
+    audit_mutations,
     execution_mutations,
     evaluation_mutations,
     platform_mutations,

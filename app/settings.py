@@ -178,6 +178,13 @@ class Settings(BaseSettings):
     )
     request_timeout_seconds: float = Field(default=30, gt=0, le=600, description="Longest time one request may take.")
 
+    # Group: Telemetry
+    most_waiting_events: int = Field(
+        default=100_000,
+        ge=1_000,
+        description="Op events that may wait in a process to be stored; then senders are told to come back (429).",
+    )
+
     # Group: WebSockets
     ws_init_timeout_seconds: float = Field(
         default=10, gt=0, le=300, description="How long a socket may stay silent before it says connection_init."

@@ -30,7 +30,14 @@ from db.base import JsonObject, Model
 from db.bell import Feed
 from db.enums import ActorType, AlertSeverity, AuditSeverity, ChangeRecordType, OpEventType
 from db.ids import new_id
-from db.logs import ChangeDraft, EventDraft, append_change_records, append_op_events
+from db.logs import (
+    ChangeDraft,
+    EventColumns,
+    EventDraft,
+    append_change_records,
+    append_event_columns,
+    append_op_events,
+)
 from db.models import Alert, AuditLog, NotificationEvent, Tenant
 from db.session import Database
 
@@ -275,6 +282,14 @@ class UnitOfWork:
     def alert(self, kind: str, severity: AlertSeverity, title: str, description: str, **columns: Any) -> Alert:
         """Raise an alert."""
         return self.add(Alert(type=kind, severity=severity, title=title, description=description, **columns))
+
+    async def append(self, events: EventColumns) -> frozenset[UUID]:
+        """Append op events now rather than at the end, for a command that must tell which of them were there already;
+        gives those ids back. Takes the counter's lock, so it is the command's last statement."""
+        appended = await append_event_columns(await self.session.connection(), self.tenant_id, events)
+        if appended.last_seq is not None:
+            self.appended[Feed.EVENTS] = appended.last_seq
+        return appended.repeated
 
     # --- the end -----------------------------------------------------------------------------------------------
 

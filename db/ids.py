@@ -22,9 +22,13 @@ def id_from(at: datetime, random: int) -> UUID:
 
     Op events with a client's event id (decision 5) and the demo fleet are made so.
     """
+    return UUID(int=id_number(milliseconds(at), random))
+
+
+def id_number(since_epoch: int, random: int) -> int:
+    """The id of a time in milliseconds as a number of 128 bits, its 74 random bits given."""
     low = random & ((1 << _RANDOM_BITS) - 1)
-    value = milliseconds(at) << 80 | 0x7 << 76 | (low >> 62) << 64 | 0b10 << 62 | low & ((1 << 62) - 1)
-    return UUID(int=value)
+    return since_epoch << 80 | 0x7 << 76 | (low >> 62) << 64 | 0b10 << 62 | low & ((1 << 62) - 1)
 
 
 def first_id_at(at: datetime) -> UUID:

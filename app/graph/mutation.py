@@ -120,7 +120,7 @@ def mutation(name: str, body: Body, input_cls: type, result: type | None, *, sho
             "user_errors",
             list_of(Named("UserError")),
             "Why it was refused; empty if it was done.",
-            lambda outcome, _i: [outcome] if isinstance(outcome, Refused) else [],
+            lambda outcome, _i: [outcome] if isinstance(outcome, Refused) else outcome.refused,
         )
     )
     TYPES[payload] = create_type(payload, fields, description=f"What came of `{camel(name)}`.")

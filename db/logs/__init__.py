@@ -16,20 +16,38 @@ from db.logs.changes import (
     content_hash,
     verify_chain,
 )
-from db.logs.events import CHUNK, AppendedEvents, EventDraft, append_op_events, in_chunks
+from db.logs.events import (
+    CHUNK,
+    EVENT_COLUMNS,
+    AppendedColumns,
+    AppendedEvents,
+    EventColumns,
+    EventDraft,
+    append_event_columns,
+    append_op_events,
+    fresh_id,
+    in_chunks,
+    resent_id,
+)
 
 __all__ = [
     "CHUNK",
     "CONTENT_FIELDS",
+    "EVENT_COLUMNS",
     "AppendedChange",
+    "AppendedColumns",
     "AppendedEvents",
     "ChainFault",
     "ChainHead",
     "ChangeDraft",
+    "EventColumns",
     "EventDraft",
     "append_change_records",
+    "append_event_columns",
     "append_op_events",
     "content_hash",
+    "fresh_id",
     "in_chunks",
+    "resent_id",
     "verify_chain",
 ]

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import islice
+from itertools import compress, islice
+from os import urandom
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.base import JsonObject
 from db.enums import OpEventType
-from db.ids import created_at, id_from, milliseconds, new_id
+from db.ids import created_at, id_number, milliseconds, new_id
 from db.json_text import dump_json
 from db.logs.checks import check_timestamp, no_counters
 
 CHUNK: Final = 5_000
 """Most op events that one statement appends, so that other writers of the tenant wait milliseconds (decision 7)."""
+_NO_INSTANCE: Final = bytes(16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +67,22 @@ class EventDraft:
             return self.id
         if self.event_id is None:
             return new_id(self.timestamp)
-        instance = self.instance_id.bytes if self.instance_id else bytes(16)
-        digest = hashlib.sha256(tenant_id.bytes + instance + self.event_id.encode()).digest()
-        return id_from(self.timestamp, int.from_bytes(digest))
+        return resent_id(tenant_id, self.instance_id, self.event_id, milliseconds(self.timestamp))
+
+
+def resent_id(tenant_id: UUID, instance_id: UUID | None, event_id: str, since_epoch: int) -> UUID:
+    """The id of an event that its sender named: the same for the same event, however often it is sent (decision 5).
+
+    `since_epoch` is its time in milliseconds. The id is asyncpg's own kind of UUID, which is made and sent faster.
+    """
+    instance = instance_id.bytes if instance_id else _NO_INSTANCE
+    digest = hashlib.sha256(tenant_id.bytes + instance + event_id.encode()).digest()
+    return pgproto.UUID(id_number(since_epoch, int.from_bytes(digest[-10:])).to_bytes(16))  # type: ignore[no-any-return]
+
+
+def fresh_id(since_epoch: int) -> UUID:
+    """A new id of this time in milliseconds, asyncpg's own kind."""
+    return pgproto.UUID(id_number(since_epoch, int.from_bytes(urandom(10))).to_bytes(16))  # type: ignore[no-any-return]
 
 
 class AppendedEvents(NamedTuple):
@@ -80,7 +96,41 @@ class AppendedEvents(NamedTuple):
     """Number of the newest of them; absent where none was new."""
 
 
-_EVENT_COLUMNS: Final = {
+class EventColumns:
+    """Op events column by column, for whoever writes many: no object an event, and arrays as Postgres takes them.
+
+    `lists` has a list for each column of `EVENT_COLUMNS`, all of one length: ids and times as the row has them (whole
+    milliseconds), types and payloads as text. No id may be there twice.
+    """
+
+    __slots__ = ("lists", "may_repeat")
+
+    def __init__(self) -> None:
+        self.lists: dict[str, list[Any]] = {name: [] for name in EVENT_COLUMNS}
+        self.may_repeat = False
+        """Whether one of them has its sender's event id, so that it may be in the log already."""
+
+    def __len__(self) -> int:
+        return len(self.lists["id"])
+
+    def extend(self, more: EventColumns, leaving_out: Collection[UUID] = ()) -> None:
+        """Put other events behind these; `leaving_out` are ids of some that are not wanted."""
+        kept = [row_id not in leaving_out for row_id in more.lists["id"]] if leaving_out else None
+        for name, values in self.lists.items():
+            values.extend(more.lists[name] if kept is None else compress(more.lists[name], kept))
+        self.may_repeat |= more.may_repeat
+
+
+class AppendedColumns(NamedTuple):
+    """What became of a batch of columns."""
+
+    repeated: frozenset[UUID]
+    """Ids of the events that were in the log already."""
+    last_seq: int | None
+    """Number of the newest one that was stored; absent where none was new."""
+
+
+EVENT_COLUMNS: Final = {
     "id": "uuid",
     "type": "text",
     "timestamp": "timestamptz",
@@ -98,14 +148,15 @@ _EVENT_COLUMNS: Final = {
     "model": "text",
 }
 
-# COPY would be refused: Postgres has none for a table behind row-level security. Arrays are nearly as fast, and drop
-# the events that are there already before any number is taken, so that the numbers have no holes.
+# COPY would be refused: Postgres has none for a table behind row-level security. Arrays are nearly as fast (bench/live:
+# upkeep of the indexes is most of the work either way, and staging by COPY saves nothing that is worth a right to make
+# tables), and drop the events that are there already before any number is taken, so that the numbers have no holes.
 _APPEND_EVENTS: Final = text(
     f"""
 WITH fresh AS MATERIALIZED (
     SELECT given.*, row_number() OVER (ORDER BY ord) AS nth
-    FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _EVENT_COLUMNS.items())})
-        WITH ORDINALITY AS given ({", ".join(_EVENT_COLUMNS)}, ord)
+    FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in EVENT_COLUMNS.items())})
+        WITH ORDINALITY AS given ({", ".join(EVENT_COLUMNS)}, ord)
     WHERE given.event_id IS NULL
         OR NOT EXISTS (SELECT FROM op_events old WHERE old.tenant_id = :tenant_id AND old.id = given.id)
 ), total AS (
@@ -114,8 +165,8 @@ WITH fresh AS MATERIALIZED (
     UPDATE gateway.tenant_counters SET event_seq = event_seq + total.fresh FROM total WHERE tenant_id = :tenant_id
     RETURNING event_seq, event_seq - total.fresh AS base
 ), stored AS (
-    INSERT INTO op_events (tenant_id, {", ".join(_EVENT_COLUMNS)}, seq)
-    SELECT :tenant_id, {", ".join("payload::jsonb" if name == "payload" else name for name in _EVENT_COLUMNS)},
+    INSERT INTO op_events (tenant_id, {", ".join(EVENT_COLUMNS)}, seq)
+    SELECT :tenant_id, {", ".join("payload::jsonb" if name == "payload" else name for name in EVENT_COLUMNS)},
         counter.base + fresh.nth
     FROM fresh CROSS JOIN counter
 )
@@ -124,6 +175,11 @@ SELECT event_seq, event_seq - base AS stored FROM counter
 )
 
 _LOCK_COUNTERS: Final = text("SELECT 1 FROM gateway.tenant_counters WHERE tenant_id = :tenant_id FOR UPDATE")
+
+
+_REPEATED: Final = text(
+    "SELECT id FROM op_events WHERE tenant_id = :tenant_id AND id = ANY(CAST(:ids AS uuid[])) AND seq <= :base"
+)
 
 
 async def append_op_events(
@@ -142,15 +198,40 @@ async def append_op_events(
         distinct.setdefault(row_id, event)
     stored, last_seq = 0, None
     for chunk in in_chunks(distinct.items()):
-        if any(event.event_id is not None for _, event in chunk):
-            # Whether an event is there already must be read after the wait for other writers, not before.
-            await connection.execute(_LOCK_COUNTERS, {"tenant_id": tenant_id})
-        row = (await connection.execute(_APPEND_EVENTS, {"tenant_id": tenant_id, **_arrays(chunk)})).one_or_none()
-        if row is None:
-            raise no_counters(tenant_id)
-        if row.stored:
-            stored, last_seq = stored + row.stored, row.event_seq
+        count, newest = await _append(
+            connection, tenant_id, _arrays(chunk), any(event.event_id is not None for _, event in chunk)
+        )
+        if count:
+            stored, last_seq = stored + count, newest
     return AppendedEvents(ids, stored, last_seq)
+
+
+async def append_event_columns(connection: AsyncConnection, tenant_id: UUID, events: EventColumns) -> AppendedColumns:
+    """Append at most 5,000 events with one statement, and tell which of them were there already.
+
+    As `append_op_events` otherwise.
+    """
+    if not len(events):
+        return AppendedColumns(frozenset(), None)
+    stored, newest = await _append(connection, tenant_id, events.lists, events.may_repeat)
+    if stored == len(events):
+        return AppendedColumns(frozenset(), newest)
+    given = {"tenant_id": tenant_id, "ids": events.lists["id"], "base": newest - stored}
+    repeated = frozenset((await connection.execute(_REPEATED, given)).scalars())
+    return AppendedColumns(repeated, newest if stored else None)
+
+
+async def _append(
+    connection: AsyncConnection, tenant_id: UUID, arrays: Mapping[str, list[Any]], may_repeat: bool
+) -> tuple[int, int]:
+    """How many were new, and the tenant's newest number."""
+    if may_repeat:
+        # Whether an event is there already must be read after the wait for other writers, not before.
+        await connection.execute(_LOCK_COUNTERS, {"tenant_id": tenant_id})
+    row = (await connection.execute(_APPEND_EVENTS, {"tenant_id": tenant_id, **arrays})).one_or_none()
+    if row is None:
+        raise no_counters(tenant_id)
+    return row.stored, row.event_seq
 
 
 def in_chunks(events: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
@@ -162,7 +243,7 @@ def in_chunks(events: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
 
 def _arrays(chunk: Sequence[tuple[UUID, EventDraft]]) -> dict[str, list[Any]]:
     arrays: dict[str, list[Any]] = {
-        name: [getattr(event, name) for _, event in chunk] for name in _EVENT_COLUMNS if name != "id"
+        name: [getattr(event, name) for _, event in chunk] for name in EVENT_COLUMNS if name != "id"
     }
     arrays["id"] = [row_id for row_id, _ in chunk]
     arrays["type"] = [one.value for one in arrays["type"]]

@@ -26,7 +26,7 @@ from graphql import (
 from sqlalchemy import text
 
 from app.auth.actor import ActorKind, platform_actor
-from app.commands import COMMANDS, Command
+from app.commands import COMMANDS, GIVEN_EVENTS, Command
 from app.graph.inputs import INPUTS as DECLARED
 from app.graph.registry import camel
 from app.idempotency import LONGEST_KEY
@@ -136,6 +136,7 @@ def _first(leaf: Leaf) -> dict[str, Any]:
         "testCases": {"id": "answers", "name": "Answers", "input": {}},
         "testResults": {"testCaseId": "answers", "passed": True},
         "operators": {"name": "Ada", "email": "ada@acme.example"},
+        "events": {"type": "RUN_STEP"},
     }
     return dict(entries[str(leaf.path[0])])
 
@@ -375,6 +376,8 @@ async def _journal_rows(database: Database, stage: Stage, made: dict[str, Any], 
         table = "change_records WHERE caused_by_id IS NULL AND type"
     elif isinstance(journal, OpEventType):
         table = "op_events WHERE type"
+    elif journal == GIVEN_EVENTS:
+        table, journal = "op_events WHERE type", made["events"][0]["type"]
     of["slug"] = made.get("slug") if command.on_platform and "operators" in made else stage.tenant.slug
     async with database.platform() as connection:
         statement = text(

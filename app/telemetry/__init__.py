@@ -1,0 +1,1 @@
+"""Telemetry from outside: op events and traces that agents send, checked and appended in batches."""
