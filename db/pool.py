@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from db.connections import Connection
 from db.json_text import dump_json
 
-_CONNECT_SECONDS: Final = 10
+CONNECT_SECONDS: Final = 10
 
 
 class PoolExhausted(TimeoutError):
@@ -41,7 +41,7 @@ def open_pool(
         hide_parameters=True,  # an error that quotes its parameters would put people's data into the log
         json_serializer=dump_json,
         json_deserializer=orjson.loads,
-        connect_args={"timeout": _CONNECT_SECONDS, "server_settings": own},
+        connect_args={"timeout": CONNECT_SECONDS, "server_settings": own},
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return engine

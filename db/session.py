@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from db.bell import Bell, Feed, NoBell
 from db.connections import Connections
 from db.pool import PoolExhausted, begin, fetch_row, open_pool, take
+from db.reads import ReadPool
 
 __all__ = ["Caller", "Database", "PoolExhausted", "Reading", "within_tenant"]
 
@@ -87,6 +88,21 @@ class Reading:
                 raise
             return result.all()
 
+    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        """The driver's rows of a statement that is text already, in the same snapshot; $1, $2 … are the arguments.
+
+        Raises PoolExhausted, asyncpg's errors, and RuntimeError after the end of the operation.
+        """
+        async with self._lock:
+            if self._closed:
+                raise RuntimeError("The operation is over; its view of the database is closed.")
+            if self._connection is None:
+                self._connection = await begin(self._engine, self._caller.tenant_id, read_only=True)
+            self.statements += 1
+            driver: Any = (await self._connection.get_raw_connection()).driver_connection
+            rows: Sequence[Any] = await driver.fetch(sql, *arguments)
+            return rows
+
     async def restart(self) -> None:
         """Begin a new snapshot with the next statement, on the primary: a replica may lag behind a write."""
         async with self._lock:
@@ -127,6 +143,7 @@ class Database:
             self.read_engine = open_pool(
                 connections.read, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits
             )
+        self.reads = ReadPool(connections.read, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
         self._platform = open_pool(connections.platform, size=platform_pool_size, wait_seconds=_PLATFORM_WAIT_SECONDS)
         self.bell: Bell = NoBell()
         """Rung after each transaction of a tenant; whoever appends to a log rings for that log as well."""
@@ -175,5 +192,6 @@ class Database:
 
     async def close(self) -> None:
         """Close every pool."""
+        await self.reads.close()
         for engine in {self.engine, self.read_engine, self._platform}:
             await engine.dispose()

@@ -6,9 +6,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from app.graph.context import Info, context_of
+from app.auth.actor import Actor
+from app.graph.context import context_of
 from app.graph.declared import Declaration, Declared
-from app.graph.fields import GraphField, Shape, base_type, graph_field
+from app.graph.fields import GraphField, OfRow, Shape, base_type, graph_field
 from app.graph.registry import Mask, camel
 from app.graph.scalars import JSON, format_datetime
 
@@ -20,14 +21,14 @@ def masked(show: Callable[[Any], Any], permission: str) -> Any:
         declaration.masks[name] = Mask(show, permission)
         column = declaration.column(name)
 
-        def resolve(row: Any, info: Info) -> Any:
-            value, actor = getattr(row, column.name), context_of(info).actor
+        def shown(row: Any, actor: Actor) -> Any:
+            value = getattr(row, column.name)
             if value is None or actor.can(permission) or actor.id == row.id:
                 return value
             return show(value)
 
         description = f"{column.doc} Masked unless the caller holds `{permission}` or is the person."
-        return graph_field(name, shape.graphql(base_type(shape.name, {})), description, resolve)
+        return _of_row(name, shape.graphql(base_type(shape.name, {})), description, (column.name, "id"), shown)
 
     return Declared(make)
 
@@ -39,8 +40,8 @@ def redacted(safe: str, permission: str, *authors: str) -> Any:
     def make(declaration: Declaration, name: str, shape: Shape) -> GraphField:
         column = declaration.column(name)
 
-        def resolve(row: Any, info: Info) -> Any:
-            actor, safe_text = context_of(info).actor, getattr(row, safe)
+        def shown(row: Any, actor: Actor) -> Any:
+            safe_text = getattr(row, safe)
             if safe_text is None or actor.can(permission) or actor.id in [getattr(row, author) for author in authors]:
                 return getattr(row, column.name)
             return safe_text
@@ -49,7 +50,8 @@ def redacted(safe: str, permission: str, *authors: str) -> Any:
             f"{column.doc} Where it has a redacted version, others than its author and holders of `{permission}` get"
             " that instead (PII-4)."
         )
-        return graph_field(name, shape.graphql(base_type(shape.name, {})), description, resolve)
+        columns = (column.name, safe, *authors)
+        return _of_row(name, shape.graphql(base_type(shape.name, {})), description, columns, shown)
 
     return Declared(make)
 
@@ -61,15 +63,23 @@ def notes(*columns: str) -> Any:
         column = declaration.column(name)
         kept = [(camel(declaration.table.c[one].name), one) for one in columns]
 
-        def resolve(row: Any, _info: Info) -> Any:
+        def shown(row: Any, _actor: Actor) -> Any:
             found = {key: _as_json(getattr(row, one)) for key, one in kept if getattr(row, one) is not None}
             return {**(getattr(row, name) or {}), **found} or None
 
         keys = ", ".join(f"`{key}`" for key, _ in kept)
         description = f"{column.doc} Has {keys} as well, which are fields of their own, with bare UUIDs."
-        return graph_field(name, shape.graphql(JSON), description, resolve)
+        return _of_row(name, shape.graphql(JSON), description, (name, *columns), shown)
 
     return Declared(make)
+
+
+def _of_row(
+    name: str, annotation: Any, description: str, columns: tuple[str, ...], show: Callable[[Any, Actor], Any]
+) -> GraphField:
+    made = graph_field(name, annotation, description, lambda row, info: show(row, context_of(info).actor))
+    made.of_row = OfRow(columns, show)
+    return made
 
 
 def _as_json(value: Any) -> Any:

@@ -33,7 +33,7 @@ class OperationContext:
         self.request_id = request_id
         self.seal = seal
         self.reader = Reader(actor)
-        self._observe = observe
+        self.observe = observe
         self._instance_token = instance_token
         self._recent = recent
         self.loaders = Loaders(reading, self.reader, observe)
@@ -50,7 +50,7 @@ class OperationContext:
     async def renew(self) -> None:
         """Look at the database anew, after a command has changed it."""
         await self.reading.restart()
-        self.loaders = Loaders(self.reading, self.reader, self._observe)
+        self.loaders = Loaders(self.reading, self.reader, self.observe)
 
     @property
     def lately(self) -> Tally:

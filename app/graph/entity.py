@@ -25,7 +25,7 @@ from app.graph.columns import masked, notes, redacted
 from app.graph.connection import Connected, connection_field, max_page
 from app.graph.context import Info, context_of
 from app.graph.declared import Declaration, Declared, strawberry_type
-from app.graph.fields import GraphField, Resolver, Shape, attribute, base_type, graph_field
+from app.graph.fields import GraphField, OfRow, Resolver, Shape, attribute, base_type, graph_field
 from app.graph.ids import global_id
 from app.graph.json_objects import json_type, key, key_of
 from app.graph.registry import (
@@ -182,9 +182,11 @@ def entity(
             else:
                 column = declaration.column(name)
                 base = base_type(shape.name, namespace)
-                fields[name] = graph_field(
+                made_field = graph_field(
                     name, shape.graphql(base), column.doc, attribute(column.name, _python_type(column))
                 )
+                made_field.of_row = OfRow((column.name,))
+                fields[name] = made_field
         made = strawberry_type(cls, fields, (Entity,))
         register(
             EntityType(

@@ -17,16 +17,25 @@ import inspect
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, TypeGuard, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol, TypeAlias, TypeGuard, cast
 
 import msgspec
 import orjson
 import strawberry
 import structlog
-from graphql import ExecutionResult, FieldNode, GraphQLError, OperationType
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    FieldNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+)
 from graphql.execution import Executor as CoreExecutor
 from graphql.execution import create_source_event_stream
+from graphql.execution.values import VariableValues, get_variable_values
 from strawberry.execution import optimized_is_awaitable
 
 from app.graph.documents import Documents, Lru, Operation, Refused
@@ -119,10 +128,34 @@ class Hooks:
     """Stands around the execution: traces."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a shortcut knows of a query's answer."""
+
+    data: Mapping[str, Any]
+    """Response keys in their order -> values; None for those of `rest`."""
+    rest: Sequence[FieldNode]
+    """The root fields that are left to the resolvers."""
+
+
+class Shortcut(Protocol):
+    """A way to answer queries without a resolver a field, to the same result (decision 48)."""
+
+    async def answer(self, operation: Operation, variables: VariableValues, context: Any) -> Answered | None:
+        """The answer; None where the resolvers are to give all of it."""
+        ...
+
+
 class Executor:
     """Executes operations against one schema."""
 
-    def __init__(self, schema: strawberry.Schema, limits: Limits | None = None, hooks: Hooks | None = None) -> None:
+    def __init__(
+        self,
+        schema: strawberry.Schema,
+        limits: Limits | None = None,
+        hooks: Hooks | None = None,
+        shortcut: Shortcut | None = None,
+    ) -> None:
         if schema.extensions or schema.directives:
             raise ValueError(
                 "Schema extensions and operation directives are not run here. Take them out of the schema."
@@ -131,6 +164,7 @@ class Executor:
         self.schema: Final = schema._schema  # Strawberry has no other door to graphql-core's schema
         self._core: Final[type[CoreExecutor[Any]]] = schema.execution_context_class
         self._hooks = hooks or Hooks()
+        self._shortcut = shortcut
         self._documents = Documents(self.schema, self.limits)
         self._descriptions: Lru[tuple[str, str | None, bytes], orjson.Fragment] = Lru(8, 32 * 2**20)
 
@@ -161,8 +195,9 @@ class Executor:
         started = time.perf_counter()
         with self._hooks.span(operation):
             try:
-                core, cost = self._begin(operation, variables, context)
-                outcome = await self._answer(operation, core, cost, request_id)
+                values, cost = self._begin(operation, variables, context)
+                asked = _Asked(operation, values, dict(variables or {}), context, cost, request_id)
+                outcome = await self._answer(asked)
             except Refused as refused:
                 outcome = self.refusal(refused, request_id)
             except Exception as error:  # a fault outside of any field, such as a hook's
@@ -181,7 +216,8 @@ class Executor:
         started = time.perf_counter()
         async with open_context() as context:
             try:
-                core, cost = self._begin(operation, variables, context)
+                _, cost = self._begin(operation, variables, context)
+                core = self._executor(operation.document.node, operation.name, variables, context)
                 source = create_source_event_stream(core)
                 if inspect.isawaitable(source):
                     source = await source
@@ -208,15 +244,37 @@ class Executor:
 
     def _begin(
         self, operation: Operation, variables: Mapping[str, Any] | None, context: Any
-    ) -> tuple[CoreExecutor[Any], dict[str, Any]]:
+    ) -> tuple[VariableValues, dict[str, Any]]:
         """Coerce the variables, then ask whether the operation may run and what it costs. Raises `Refused`."""
+        values = get_variable_values(
+            self.schema,
+            operation.node.variable_definitions or (),
+            dict(variables or {}),
+            max_errors=self.limits.max_errors,
+            hide_suggestions=True,
+        )
+        if isinstance(values, list):
+            raise Refused(values, ErrorCode.BAD_USER_INPUT)
+        refusals = self._hooks.authorize(operation, context)
+        if refusals:
+            raise Refused(refusals, ErrorCode.FORBIDDEN)
+        limit = self.limits.max_cost
+        requested = operation.document.prices.evaluate(operation.measures.rows, values.coerced)
+        if requested > limit:
+            raise Refused([OperationTooComplex(requested, limit)], ErrorCode.OPERATION_TOO_COMPLEX)
+        return values, {"requested": requested, "limit": limit}
+
+    def _executor(
+        self, document: DocumentNode, name: str | None, variables: Mapping[str, Any] | None, context: Any
+    ) -> CoreExecutor[Any]:
+        """graphql-core's executor of an operation whose variables are known to be good."""
         core = self._core.build(
             self.schema,
-            operation.document.node,
+            document,
             None,
             context,
             dict(variables or {}),
-            operation.name,
+            name,
             max_coercion_errors=self.limits.max_errors,
             is_awaitable=cast("Callable[[Any], TypeGuard[Awaitable[Any]]]", optimized_is_awaitable),
             hide_suggestions=True,
@@ -224,32 +282,49 @@ class Executor:
         )
         if isinstance(core, list):
             raise Refused(core, ErrorCode.BAD_USER_INPUT)
-        refusals = self._hooks.authorize(operation, context)
-        if refusals:
-            raise Refused(refusals, ErrorCode.FORBIDDEN)
-        limit = self.limits.max_cost
-        requested = operation.document.prices.evaluate(operation.measures.rows, core.variable_values.coerced)
-        if requested > limit:
-            raise Refused([OperationTooComplex(requested, limit)], ErrorCode.OPERATION_TOO_COMPLEX)
-        return core, {"requested": requested, "limit": limit}
+        return core
 
-    async def _answer(
-        self, operation: Operation, core: CoreExecutor[Any], cost: dict[str, Any], request_id: str
-    ) -> Outcome:
+    async def _answer(self, asked: _Asked) -> Outcome:
+        operation = asked.operation
         if not _asks_for_schema_only(operation):
-            return await self._complete(core, cost, request_id)
+            return await self._shortest(asked)
         # The schema's description is the same for every caller and takes long to write: once is enough.
-        variables = orjson.dumps(core.variable_values.coerced, default=str, option=orjson.OPT_SORT_KEYS)
+        variables = orjson.dumps(asked.values.coerced, default=str, option=orjson.OPT_SORT_KEYS)
         key = operation.document.hash, operation.name, variables
         known = self._descriptions.get(key)
         if known is None:
-            outcome = await self._complete(core, cost, request_id)
+            outcome = await self._complete(self._executor_of(asked), asked.cost, asked.request_id)
             if outcome.errors:
                 return outcome
             text = orjson.dumps(outcome.data)
             known = orjson.Fragment(text)
             self._descriptions.put(key, known, len(text))
-        return Outcome((), known, True, {"cost": cost})
+        return Outcome((), known, True, {"cost": asked.cost})
+
+    async def _shortest(self, asked: _Asked) -> Outcome:
+        """The answer by the shortcut as far as it goes, and by the resolvers."""
+        answered = None
+        if self._shortcut is not None and asked.operation.kind is OperationType.QUERY:
+            try:
+                async with asyncio.timeout(self.limits.timeout):
+                    answered = await self._shortcut.answer(asked.operation, asked.values, asked.context)
+            except Exception as error:
+                return Outcome([masked(error, asked.request_id)], None, True, {"cost": asked.cost})
+        if answered is None:
+            return await self._complete(self._executor_of(asked), asked.cost, asked.request_id)
+        if not answered.rest:
+            return Outcome((), orjson.Fragment(orjson.dumps(answered.data)), True, {"cost": asked.cost})
+        outcome = await self._complete(self._executor_of(asked, answered.rest), asked.cost, asked.request_id)
+        if outcome.data is None:
+            return outcome
+        data = {key: outcome.data.get(key, value) for key, value in answered.data.items()}
+        return replace(outcome, data=data)
+
+    def _executor_of(self, asked: _Asked, fields: Sequence[FieldNode] | None = None) -> CoreExecutor[Any]:
+        """graphql-core's executor of the operation, or of these root fields of it."""
+        operation = asked.operation
+        document = operation.document.node if fields is None else _reduced(operation, fields)
+        return self._executor(document, operation.name, asked.variables, asked.context)
 
     async def _complete(self, core: CoreExecutor[Any], cost: dict[str, Any], request_id: str) -> Outcome:
         try:
@@ -274,6 +349,33 @@ class Executor:
             request_id=request_id,
         )
         self._hooks.observe(Report(operation, outcome, seconds, context))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One query or mutation that may run."""
+
+    operation: Operation
+    values: VariableValues
+    variables: dict[str, Any]
+    """As they came."""
+    context: Any
+    cost: dict[str, Any]
+    request_id: str
+
+
+def _reduced(operation: Operation, fields: Sequence[FieldNode]) -> DocumentNode:
+    """The document with these root fields alone in its operation."""
+    node = operation.node
+    alone = OperationDefinitionNode(
+        loc=node.loc,
+        operation=node.operation,
+        name=node.name,
+        variable_definitions=node.variable_definitions,
+        directives=node.directives,
+        selection_set=SelectionSetNode(loc=node.selection_set.loc, selections=tuple(fields)),
+    )
+    return DocumentNode(definitions=(alone, *operation.document.fragments.values()))
 
 
 class _SourceFailed(Exception):

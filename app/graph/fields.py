@@ -28,10 +28,33 @@ Resolver: TypeAlias = Callable[..., Any]
 _SHAPE: Final = re.compile(r"^(?:(?P<outer>Connection|list)\[)?(?P<name>\w+)\]?(?P<optional>\s*\|\s*None)?$")
 
 
+@dataclass(frozen=True)
+class OfRow:
+    """What a field shows of its row alone: a column as it is, or what a function makes of some columns."""
+
+    columns: tuple[str, ...]
+    show: Callable[[Any, Any], Any] | None = None
+    """(row, actor) -> value; looks at no other attributes of the row than `columns`. None: the one column as it is."""
+
+
+@dataclass(frozen=True)
+class RootOf:
+    """What a root field of the kit gives: rows of an entity, by name, or of any where it has none."""
+
+    entity: str | None
+    is_list: bool
+
+
 class GraphField(StrawberryField):
     """A field with a resolver that gets graphql-core's source, info and coerced arguments."""
 
     resolve: Resolver
+    of_row: OfRow | None = None
+    """Where the value comes from, if it comes from the row alone."""
+    of_source: bool = False
+    """Whether `resolve` looks at its source alone, as the keys of a JSON object do."""
+    root: RootOf | None = None
+    """What it gives, if it is a root field of the kit."""
 
 
 def optional(base: Any) -> Any:

@@ -5,10 +5,9 @@ whose column is null.
 """
 
 import enum
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
-from uuid import UUID
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import (
     ARRAY,
@@ -17,16 +16,18 @@ from sqlalchemy import (
     Float,
     Numeric,
     Table,
+    Text,
+    Uuid,
     and_,
     any_,
     false,
     func,
-    literal,
     not_,
     or_,
     select,
     true,
 )
+from sqlalchemy.types import TypeEngine
 from strawberry.tools import create_type
 
 from app.graph.comparators import ID, LISTS, comparator, input_field
@@ -109,30 +110,66 @@ def filter_type(entity: EntityType) -> Any:
     return optional(Named(name))
 
 
-class Filter:
-    """Turns the value of a `filter` argument into conditions."""
+class Spot(NamedTuple):
+    """A place inside a list's arguments: as keys to find its value again, and as text to blame it by."""
 
-    def __init__(self, tenant: Callable[[Table], Condition], need: Callable[[str], None]) -> None:
+    keys: tuple[str | int, ...]
+    name: str
+
+    def at(self, key: str) -> "Spot":
+        """A key of the object that stands here."""
+        return Spot((*self.keys, key), f"{self.name}.{key}")
+
+    def item(self, position: int) -> "Spot":
+        """An entry of the list that stands here."""
+        return Spot((*self.keys, position), f"{self.name}[{position}]")
+
+    def of(self, arguments: Mapping[str, Any]) -> Any:
+        """The value that stands here."""
+        found: Any = arguments
+        for key in self.keys:
+            found = found[key]
+        return found
+
+
+FILTER: Final = Spot(("filter",), "filter")
+
+Parse: TypeAlias = Callable[[Any], Any]
+"""Makes what is stored of what is given; raises BadUserInput."""
+Bind: TypeAlias = Callable[[Spot, Parse, TypeEngine[Any]], ColumnElement[Any]]
+"""Binds what a function makes of the value at a spot, as a parameter of this type. What the function raises passes."""
+
+
+class Filter:
+    """Turns the value of a `filter` argument into conditions.
+
+    Which conditions come out, and in which order they bind their values, depends on the argument's `shape` alone: so
+    one statement serves every argument of that shape.
+    """
+
+    def __init__(self, tenant: Callable[[Table], Condition], need: Callable[[str], None], bind: Bind) -> None:
         """`tenant` gives the condition that keeps a table inside the tenant; `need` refuses a missing permission."""
         self._tenant = tenant
         self._need = need
+        self._bind = bind
         self.names_clock = False
         """Whether some condition was on the clock of the list's own type."""
 
-    def conditions(self, entity: EntityType, value: Mapping[str, Any] | None, path: str = "filter") -> list[Condition]:
+    def conditions(self, entity: EntityType, value: Mapping[str, Any] | None) -> list[Condition]:
         """The conditions; BAD_USER_INPUT names the part of the argument that is wrong."""
-        return list(self._conditions(entity, value or {}, path, 0))
+        return list(self._conditions(entity, value or {}, FILTER, 0))
 
-    def _conditions(self, entity: EntityType, value: Mapping[str, Any], path: str, depth: int) -> Iterator[Condition]:
+    def _conditions(self, entity: EntityType, value: Mapping[str, Any], spot: Spot, depth: int) -> Iterator[Condition]:
         if depth > MAX_FILTER_DEPTH:
-            raise BadUserInput(f"`{path}` is nested more than {MAX_FILTER_DEPTH} levels deep. Flatten it.", "filter")
+            message = f"`{spot.name}` is nested more than {MAX_FILTER_DEPTH} levels deep. Flatten it."
+            raise BadUserInput(message, "filter")
         columns, relations = _offered(entity)
         for name, inner in value.items():
-            where = f"{path}.{name}"
+            here = spot.at(name)
             if inner is None:
-                raise BadUserInput(f"`{where}` is null. Leave it out, or ask with `isNull`.", where)
+                raise BadUserInput(f"`{here.name}` is null. Leave it out, or ask with `isNull`.", here.name)
             if name in ("and", "or"):
-                parts = [_all(self._conditions(entity, one, f"{where}[{i}]", depth + 1)) for i, one in enumerate(inner)]
+                parts = [_all(self._conditions(entity, one, here.item(i), depth + 1)) for i, one in enumerate(inner)]
                 yield (
                     and_(*parts)
                     if name == "and" and parts
@@ -143,34 +180,152 @@ class Filter:
                     else false()
                 )
             elif name == "not":
-                yield _all(self._conditions(entity, inner, where, depth + 1)).is_not(True)
+                yield _all(self._conditions(entity, inner, here, depth + 1)).is_not(True)
             elif name == "id":
-                yield from _compare(entity.table.c.id, _ids(entity, inner, where), where)
+                yield from self._compare(entity.table.c.id, inner, here, _id_of(entity, here.name))
             elif name in columns:
                 field_name, column = columns[name]
                 if field_name in entity.masks:
                     self._need(entity.masks[field_name].permission)
                 if column.name == entity.clock:
                     self.names_clock = self.names_clock or depth == 0
-                    yield from _by_clock(entity, inner, where)
+                    yield from self._by_clock(entity, inner, here)
                 else:
-                    yield from _compare(column, inner, where)
+                    yield from self._compare(column, inner, here)
             else:
-                yield self._related(entity, relations[name], inner, where, depth)
+                yield self._related(entity, relations[name], inner, here, depth)
 
     def _related(
-        self, entity: EntityType, relation: ToOne | PointsTo, value: Mapping[str, Any], where: str, depth: int
+        self, entity: EntityType, relation: ToOne | PointsTo, value: Mapping[str, Any], spot: Spot, depth: int
     ) -> Condition:
         if isinstance(relation, PointsTo):
-            return _all(_points_to(entity, relation, value, where))
+            return _all(self._points_to(entity, relation, value, spot))
         target = ENTITIES[relation.target]
         key = entity.table.c[relation.column]
-        if value.keys() == {"id"}:  # the key itself answers
-            return _all(_compare(key, _ids(target, value["id"], f"{where}.id"), f"{where}.id"))
+        if value.keys() == {"id"} and value["id"] is not None:  # the key itself answers
+            here = spot.at("id")
+            return _all(self._compare(key, value["id"], here, _id_of(target, here.name)))
         rows = select(target.table.c.id).where(
-            self._tenant(target.table), *self._conditions(target, value, where, depth + 1)
+            self._tenant(target.table), *self._conditions(target, value, spot, depth + 1)
         )
         return key.in_(rows)
+
+    def _compare(
+        self, column: Column[Any], value: Mapping[str, Any], spot: Spot, parse: Parse | None = None
+    ) -> Iterator[Condition]:
+        for name, inner in value.items():
+            if inner is None:
+                here = spot.at(name)
+                raise BadUserInput(f"`{here.name}` is null. Leave it out, or ask with `isNull`.", here.name)
+            yield self._comparison(column, name, inner, spot, parse or _stored(column))
+
+    def _comparison(self, column: Column[Any], operator: str, value: Any, spot: Spot, parse: Parse) -> Condition:
+        def several(given: list[Any]) -> list[Any]:
+            return [parse(each) for each in _bounded(given, spot.name)]
+
+        here = spot.at(operator)
+        if operator == "isNull":
+            return column.is_(None) if value else column.is_not(None)
+        if operator in LISTS:
+            found = column == any_(self._bind(here, several, ARRAY(column.type)))
+            return found if operator == "in" else found.is_not(True)
+        if operator == "contains":
+            return column.contains(self._bind(here, lambda given: [parse(given)], column.type))
+        bound = self._bind(here, parse, column.type)
+        match operator:
+            case "eq":
+                return column == bound
+            case "ne":
+                return column.is_distinct_from(bound) if column.nullable else column != bound
+            case "lt":
+                return column < bound
+            case "lte":
+                return column <= bound
+            case "gt":
+                return column > bound
+            case "gte":
+                return column >= bound
+            case "startsWith":  # as a range, which a btree answers in the C collation that sorted texts have
+                return and_(column >= bound, column < func.concat(bound, "\U0010ffff"))
+        raise TypeError(f"No comparison {operator!r}.")
+
+    def _points_to(
+        self, entity: EntityType, relation: PointsTo, value: Mapping[str, Any], spot: Spot
+    ) -> Iterator[Condition]:
+        kind, key = entity.table.c[relation.entity_column], entity.table.c[relation.id_column]
+        words = {name: word for word, name in (relation.names or {}).items()}
+
+        def word_of(text: str) -> str:
+            prefix, _ = parse_global_id(text, spot.name)
+            name = PREFIXES[prefix].name if prefix in PREFIXES else ""
+            return words.get(name, "") if relation.names is not None else name
+
+        def one(here: Spot) -> Condition:
+            # What may not stand here has no word, and no row has the empty one.
+            word = self._bind(here, word_of, Text())
+            return and_(kind == word, key == self._bind(here, lambda text: parse_global_id(text, spot.name)[1], Uuid()))
+
+        for name, inner in value.items():
+            here = spot.at(name)
+            if inner is None:
+                raise BadUserInput(f"`{here.name}` is null. Leave it out, or ask with `isNull`.", spot.name)
+            match name:
+                case "eq":
+                    yield one(here)
+                case "ne":
+                    yield one(here).is_not(True)
+                case "in":
+                    yield or_(false(), *(one(here.item(i)) for i, _ in enumerate(_bounded(inner, spot.name))))
+                case "notIn":
+                    each = (one(here.item(i)) for i, _ in enumerate(_bounded(inner, spot.name)))
+                    yield or_(false(), *each).is_not(True)
+                case "isNull":
+                    yield key.is_(None) if inner else key.is_not(None)
+
+    def _by_clock(self, entity: EntityType, value: Mapping[str, Any], spot: Spot) -> Iterator[Condition]:
+        """Ranges of time as ranges of ids, which carry it to the millisecond: the primary key is the index."""
+        key = entity.table.c.id
+
+        def first_at(here: Spot) -> ColumnElement[Any]:
+            return self._bind(here, first_id_at, Uuid())
+
+        def first_after(here: Spot) -> ColumnElement[Any]:
+            return self._bind(here, first_id_after, Uuid())
+
+        def at(here: Spot) -> Condition:
+            return and_(key >= first_at(here), key < first_after(here))
+
+        for name, inner in value.items():
+            here = spot.at(name)
+            if inner is None:
+                raise BadUserInput(f"`{here.name}` is null. Leave it out.", spot.name)
+            match name:
+                case "gte":
+                    yield key >= first_at(here)
+                case "gt":
+                    yield key >= first_after(here)
+                case "lt":
+                    yield key < first_at(here)
+                case "lte":
+                    yield key < first_after(here)
+                case "eq":
+                    yield at(here)
+                case "ne":
+                    yield not_(at(here))
+                case "in" | "notIn":
+                    times = [at(here.item(i)) for i, _ in enumerate(_bounded(inner, spot.name))]
+                    yield or_(false(), *times) if name == "in" else not_(or_(false(), *times))
+                case "isNull":
+                    yield false() if inner else true()
+
+
+def shape(value: Any) -> Hashable:
+    """What of a filter's value decides which conditions it becomes: everything but the values that are bound."""
+    if isinstance(value, dict):
+        return tuple((key, shape(inner)) for key, inner in value.items())
+    if isinstance(value, list):
+        return tuple(map(shape, value)) if value and isinstance(value[0], dict) else (len(value), None in value)
+    return value if value is None or isinstance(value, bool) else ...
 
 
 def _offered(entity: EntityType) -> tuple[dict[str, tuple[str, Column[Any]]], dict[str, ToOne | PointsTo]]:
@@ -187,113 +342,19 @@ def _all(conditions: Iterator[Condition]) -> Condition:
     return and_(true(), *conditions)
 
 
-def _ids(entity: EntityType, value: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The comparison with row ids in the place of global ones."""
-
-    def parse(text: str) -> UUID:
-        return parse_id_of(entity.prefix, entity.name, text, where)
-
-    return {
-        name: inner
-        if inner is None or name == "isNull"
-        else [parse(one) for one in inner]
-        if name in LISTS
-        else parse(inner)
-        for name, inner in value.items()
-    }
+def _id_of(entity: EntityType, where: str) -> Parse:
+    return lambda text: parse_id_of(entity.prefix, entity.name, text, where)
 
 
-def _points_to(entity: EntityType, relation: PointsTo, value: Mapping[str, Any], where: str) -> Iterator[Condition]:
-    kind, key = entity.table.c[relation.entity_column], entity.table.c[relation.id_column]
-    words = {name: word for word, name in (relation.names or {}).items()}
-
-    def one(text: str) -> Condition:
-        prefix, row_id = parse_global_id(text, where)
-        name = PREFIXES[prefix].name if prefix in PREFIXES else ""
-        word = words.get(name) if relation.names is not None else name
-        return and_(kind == word, key == row_id) if word else false()
-
-    for name, inner in value.items():
-        if inner is None:
-            raise BadUserInput(f"`{where}.{name}` is null. Leave it out, or ask with `isNull`.", where)
-        match name:
-            case "eq":
-                yield one(inner)
-            case "ne":
-                yield one(inner).is_not(True)
-            case "in":
-                yield or_(false(), *(one(text) for text in _bounded(inner, where)))
-            case "notIn":
-                yield or_(false(), *(one(text) for text in _bounded(inner, where))).is_not(True)
-            case "isNull":
-                yield key.is_(None) if inner else key.is_not(None)
-
-
-def _by_clock(entity: EntityType, value: Mapping[str, Any], where: str) -> Iterator[Condition]:
-    """Ranges of time as ranges of ids, which carry it to the millisecond: the primary key is the index."""
-    key = entity.table.c.id
-    for name, at in value.items():
-        if at is None:
-            raise BadUserInput(f"`{where}.{name}` is null. Leave it out.", where)
-        match name:
-            case "gte":
-                yield key >= first_id_at(at)
-            case "gt":
-                yield key >= first_id_after(at)
-            case "lt":
-                yield key < first_id_at(at)
-            case "lte":
-                yield key < first_id_after(at)
-            case "eq" | "ne":
-                at_it = and_(key >= first_id_at(at), key < first_id_after(at))
-                yield at_it if name == "eq" else not_(at_it)
-            case "in" | "notIn":
-                times = [and_(key >= first_id_at(one), key < first_id_after(one)) for one in _bounded(at, where)]
-                yield or_(false(), *times) if name == "in" else not_(or_(false(), *times))
-            case "isNull":
-                yield false() if at else true()
-
-
-def _compare(column: Column[Any], value: Mapping[str, Any], where: str) -> Iterator[Condition]:
-    for name, inner in value.items():
-        if inner is None:
-            raise BadUserInput(f"`{where}.{name}` is null. Leave it out, or ask with `isNull`.", where)
-        yield _comparison(column, name, inner, where)
-
-
-def _comparison(column: Column[Any], operator: str, value: Any, where: str) -> Condition:
-    if operator == "isNull":
-        return column.is_(None) if value else column.is_not(None)
-    if operator in LISTS:
-        values = literal([_stored(column, one) for one in _bounded(value, where)], ARRAY(column.type))
-        found = column == any_(values)
-        return found if operator == "in" else found.is_not(True)
-    bound = literal(_stored(column, value), column.type)
-    match operator:
-        case "eq":
-            return column == bound
-        case "ne":
-            return column.is_distinct_from(bound) if column.nullable else column != bound
-        case "lt":
-            return column < bound
-        case "lte":
-            return column <= bound
-        case "gt":
-            return column > bound
-        case "gte":
-            return column >= bound
-        case "startsWith":  # as a range, which a btree answers in the C collation that sorted texts have
-            return and_(column >= bound, column < func.concat(bound, "\U0010ffff"))
-        case "contains":
-            return column.contains(literal([value], column.type))
-    raise TypeError(f"No comparison {operator!r}.")
-
-
-def _stored(column: Column[Any], value: Any) -> Any:
-    if isinstance(value, str) and not isinstance(value, enum.Enum) and "\0" in value:
-        raise BadUserInput("A text with a NUL character cannot be stored, so nothing has it.", column.name)
+def _stored(column: Column[Any]) -> Parse:
     is_money = isinstance(column.type, Numeric) and not isinstance(column.type, Float)
-    return Decimal(repr(value)) if is_money and isinstance(value, float) else value
+
+    def parse(value: Any) -> Any:
+        if isinstance(value, str) and not isinstance(value, enum.Enum) and "\0" in value:
+            raise BadUserInput("A text with a NUL character cannot be stored, so nothing has it.", column.name)
+        return Decimal(repr(value)) if is_money and isinstance(value, float) else value
+
+    return parse
 
 
 def _bounded(values: list[Any], where: str) -> list[Any]:

@@ -19,8 +19,9 @@ def key(description: str, name: str | None = None) -> Any:
     """A key of a JSON object, under its camelCase name unless `name` says otherwise."""
 
     def make(_declaration: Declaration, field_name: str, shape: Shape) -> GraphField:
-        resolve = key_of_json(name or camel(field_name), shape.name)
-        return graph_field(field_name, None, description, resolve)
+        made = graph_field(field_name, None, description, key_of_json(name or camel(field_name), shape.name))
+        made.of_source = True
+        return made
 
     return Declared(make)
 
@@ -49,7 +50,9 @@ def json_type(cls: type[T]) -> type[T]:
         made = cast("Declared", declared).make(declaration, name, shape)
         made.type = shape.graphql(base_type(shape.name, namespace))
         fields[name] = made
-    fields["raw"] = graph_field("raw", JSON, "The whole object, with every key there is.", lambda source, _info: source)
+    raw = graph_field("raw", JSON, "The whole object, with every key there is.", lambda source, _info: source)
+    raw.of_source = True
+    fields["raw"] = raw
     built = strawberry_type(cls, fields, ())
     TYPES[cls.__name__] = built
     return cast("type[T]", built)

@@ -26,7 +26,6 @@ from sqlalchemy import (
     Uuid,
     and_,
     false,
-    literal,
     or_,
     tuple_,
 )
@@ -71,13 +70,12 @@ class Keyset:
 
     def cursor(self, row: Any) -> str:
         """The opaque cursor of a row."""
-        values = [_plain(getattr(row, term.column.name)) for term in self.terms]
-        return base64.urlsafe_b64encode(orjson.dumps([self.signature, *values])).decode().rstrip("=")
+        return encode_cursor(self.signature, *(_plain(getattr(row, term.column.name)) for term in self.terms))
 
     def parse(self, cursor: str, argument: str) -> list[Any]:
         """The values of a cursor; BAD_USER_INPUT where it is none, or one of a list in another order."""
         try:
-            signature, *texts = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
+            signature, *texts = _decoded(cursor)
             if signature == self.signature and len(texts) == len(self.terms):
                 return [_parsed(value, term.column) for value, term in zip(texts, self.terms, strict=True)]
         except (ValueError, TypeError, AttributeError, ArithmeticError):
@@ -89,25 +87,42 @@ class Keyset:
             argument,
         )
 
-    def beyond(self, values: Sequence[Any], backward: bool) -> ColumnElement[bool]:
-        """The condition of rows that come after a cursor's row, or before it."""
+    def beyond(self, values: Sequence[ColumnElement[Any] | None], backward: bool) -> ColumnElement[bool]:
+        """The condition of rows that come after a cursor's row, or before it; its values bound, None for a null."""
         ups = [term.descending is backward for term in self.terms]
         if len(set(ups)) == 1 and not any(term.column.nullable for term in self.terms):
             left = tuple_(*(term.column for term in self.terms))
-            right = tuple_(*(literal(v, t.column.type) for v, t in zip(values, self.terms, strict=True)))
+            right = tuple_(*values)
             return left > right if ups[0] else left < right
         alternatives: list[ColumnElement[bool]] = []
         equal: list[ColumnElement[bool]] = []
         for term, value, up in zip(self.terms, values, ups, strict=True):
             alternatives.append(and_(*equal, _beyond(term.column, value, up)))
-            equal.append(term.column.is_not_distinct_from(literal(value, term.column.type)))
+            equal.append(term.column.is_(None) if value is None else term.column.is_not_distinct_from(value))
         return or_(*alternatives)
 
 
-def _beyond(column: Column[Any], value: Any, up: bool) -> ColumnElement[bool]:
-    if value is None:
+def encode_cursor(signature: str, *values: Any) -> str:
+    """The cursor of an order and of what a row has in its columns."""
+    return base64.urlsafe_b64encode(orjson.dumps([signature, *values])).decode().rstrip("=")
+
+
+def nulls_of(cursor: str) -> tuple[bool, ...]:
+    """Which values of a cursor are null: what of it decides how `Keyset.beyond` reads. Empty where it is no cursor."""
+    try:
+        return tuple(value is None for value in _decoded(cursor))
+    except (ValueError, TypeError, AttributeError):
+        return ()
+
+
+def _decoded(cursor: str) -> list[Any]:
+    found: list[Any] = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
+    return found
+
+
+def _beyond(column: Column[Any], bound: ColumnElement[Any] | None, up: bool) -> ColumnElement[bool]:
+    if bound is None:
         return false() if up else column.is_not(None)
-    bound = literal(value, column.type)
     if not up:
         return column < bound
     return or_(column > bound, column.is_(None)) if column.nullable else column > bound

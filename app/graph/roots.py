@@ -10,7 +10,7 @@ from app.auth.permissions import READ_PERMISSION
 from app.graph.connection import Connected, connection_field, max_page
 from app.graph.context import Info, context_of
 from app.graph.errors import BadUserInput, Forbidden
-from app.graph.fields import GraphField, argument, graph_field, list_of, optional
+from app.graph.fields import GraphField, RootOf, argument, graph_field, list_of, optional
 from app.graph.ids import parse_global_id, parse_id_of
 from app.graph.loaders import Once
 from app.graph.registry import ENTITIES, PREFIXES, EntityType, Named
@@ -28,7 +28,7 @@ def rows(entity: type, description: str) -> GraphField:
         page = loaders.fetcher.reader.page(found, arguments, max_page(found), is_root=True)
         return Connected(page, Once(loaders.fetcher, page), lambda: loaders.fetcher.count(page))
 
-    return connection_field(found.table.name, found.name, description, resolve)
+    return _rooted(RootOf(found.name, True), connection_field(found.table.name, found.name, description, resolve))
 
 
 def row(entity: type, description: str) -> GraphField:
@@ -38,13 +38,19 @@ def row(entity: type, description: str) -> GraphField:
     def resolve(_root: Any, info: Info, id: str) -> Any:
         return context_of(info).loaders.row(found, scoped=True).load(parse_id_of(found.prefix, found.name, id, "id"))
 
-    return graph_field(
+    made = graph_field(
         found.singular,
         optional(Named(found.name)),
         description,
         resolve,
         [argument("id", strawberry.ID, f"Global id of the {found.name}, `{found.prefix}_…`.")],
     )
+    return _rooted(RootOf(found.name, False), made)
+
+
+def _rooted(root: RootOf, made: GraphField) -> GraphField:
+    made.root = root
+    return made
 
 
 def entity_of(actor: Actor, text: str, name: str) -> tuple[EntityType, UUID]:
@@ -74,17 +80,23 @@ def _resolve_nodes(_root: Any, info: Info, ids: list[str]) -> Any:
     return [context_of(info).loaders.row(entity, scoped=True).load(row_id) for entity, row_id in found]
 
 
-node: Final = graph_field(
-    "node",
-    optional(Named("Node")),
-    "Any row by its global id; null where the caller's tenant has none.",
-    _resolve_node,
-    [argument("id", strawberry.ID, "Global id of a row of any type.")],
+node: Final = _rooted(
+    RootOf(None, False),
+    graph_field(
+        "node",
+        optional(Named("Node")),
+        "Any row by its global id; null where the caller's tenant has none.",
+        _resolve_node,
+        [argument("id", strawberry.ID, "Global id of a row of any type.")],
+    ),
 )
-nodes: Final = graph_field(
-    "nodes",
-    list_of(optional(Named("Node"))),
-    "Rows of any types by their global ids, in the order of the ids, with null for an id that finds none.",
-    _resolve_nodes,
-    [argument("ids", list[strawberry.ID], f"Global ids, at most {MAX_NODES}.")],
+nodes: Final = _rooted(
+    RootOf(None, True),
+    graph_field(
+        "nodes",
+        list_of(optional(Named("Node"))),
+        "Rows of any types by their global ids, in the order of the ids, with null for an id that finds none.",
+        _resolve_nodes,
+        [argument("ids", list[strawberry.ID], f"Global ids, at most {MAX_NODES}.")],
+    ),
 )

@@ -1,0 +1,14 @@
+"""Reading, compiled: a validated selection becomes a plan, the plan a statement or a few, their rows the bytes to send.
+
+    plan.py         what a selection reads and how its rows hang together; run for each request
+    selection.py    a selection -> a plan
+    rows.py         what one statement reads of each row, and the expression that writes the row
+    columns.py      how each kind of column is read and written
+    json_values.py  objects out of JSON columns
+    statements.py   the kit's statements as text, with the places where their values come from
+    compiler.py     the cache of plans, and the door for the executor
+
+It knows the kit and no domain: what a type shows is in the metadata that its declaration left behind. What it cannot
+say it leaves to the reference way (Strawberry's resolvers), and whatever goes wrong on the way here is told by that
+one, so that there is one voice for errors.
+"""

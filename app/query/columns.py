@@ -1,0 +1,180 @@
+"""How each kind of column is read from Postgres, and written into an answer.
+
+What is read is what costs least in sum: an id as its sixteen bytes, a time as the microseconds that it is stored as,
+money as the double that the API shows. What is written is, for each kind, what the scalars of the kit write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+from graphql import GraphQLEnumType, GraphQLNamedType
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Double,
+    Integer,
+    LargeBinary,
+    Numeric,
+    Text,
+    Uuid,
+    cast,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+
+from db.base import EnumText
+
+Write = Callable[[Any], Any]
+
+
+class Impossible(Exception):
+    """The selection has something that only the reference way can say."""
+
+
+class Differently(Exception):
+    """A request, or what was read for it, is not as it should be: the reference way is to answer it, and to say so."""
+
+
+def read(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The column as it is read for an answer."""
+    match column.type:
+        case Uuid():
+            return func.uuid_send(column, type_=LargeBinary())
+        case TIMESTAMP():
+            return func.timestamptz_send(column, type_=LargeBinary())
+        case Double():
+            return column
+        case Numeric():
+            return cast(column, Double())
+    return column
+
+
+def writer(column: Column[Any], kind: GraphQLNamedType, *, is_list: bool) -> Write | None:
+    """What makes the answer's value of what `read` gave; None where that is the value already.
+
+    Raises Impossible for a pair of column and type that is not known here.
+    """
+    match column.type, kind.name:
+        case TIMESTAMP(), "DateTime":
+            return write_time
+        case ((Numeric() | Double()), "Float"):
+            return _finite
+        case BigInteger(), "Seq":
+            return _text
+        case JSONB(), "JSON":
+            return _json_list if is_list else parse_json
+        case Integer(), "Int" if not isinstance(column.type, BigInteger):
+            return None
+        case Boolean(), "Boolean":
+            return None
+        case EnumText(), _ if isinstance(kind, GraphQLEnumType):
+            return _enum(column.type.enumeration, kind)
+        case ARRAY(item_type=EnumText()), _ if isinstance(kind, GraphQLEnumType):
+            names = _enum(column.type.item_type.enumeration, kind)
+            return _full if names is None else lambda values: _full(values) and [names(value) for value in values]
+        case ARRAY(item_type=Text()), "String":
+            return _full
+        case Text(), "String":
+            return None
+    raise Impossible(f"{column} as {kind.name}")
+
+
+def plain_writer(column: Column[Any]) -> tuple[ColumnElement[Any], Write | None]:
+    """How a column is read for a cursor, and what makes the cursor's value of it."""
+    match column.type:
+        case Uuid():
+            return read(column), bytes.hex
+        case TIMESTAMP():
+            return read(column), write_time
+        case Double():
+            return column, None
+        case Numeric():
+            return column, lambda value: None if value is None else str(value)
+    return column, None
+
+
+def _enum(enumeration: Any, kind: GraphQLEnumType) -> Write | None:
+    names: Mapping[str, Any] = {member.value: kind.serialize(member.value) for member in enumeration}
+    if all(value == name for value, name in names.items()):
+        return None
+    return lambda value: None if value is None else names[value]
+
+
+# --- Times ------------------------------------------------------------------------------------------------------------
+
+_MILLISECONDS: Final = 60_000
+_MOST_MINUTES: Final = 100_000
+_2000: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - Postgres counts from here, in UTC
+
+
+class _Minutes(dict[int, str]):
+    def __missing__(self, minute: int) -> str:
+        if len(self) >= _MOST_MINUTES:
+            self.clear()
+        try:
+            text = (_2000 + timedelta(minutes=minute)).isoformat(timespec="minutes") + ":"
+        except OverflowError:
+            raise Differently("a time beyond the calendar") from None
+        self[minute] = text
+        return text
+
+
+class _Seconds(dict[int, str]):
+    def __missing__(self, milliseconds: int) -> str:
+        text = self[milliseconds] = f"{milliseconds // 1000:02}.{milliseconds % 1000:03}Z"
+        return text
+
+
+_minutes: Final = _Minutes()
+_seconds: Final = _Seconds()
+
+
+def write_time(stored: bytes | None) -> str | None:
+    """A timestamp's text: what `format_datetime` writes, of the microseconds since 2000."""
+    if stored is None:
+        return None
+    minute, rest = divmod(int.from_bytes(stored, "big", signed=True) // 1000, _MILLISECONDS)
+    return _minutes[minute] + _seconds[rest]
+
+
+# --- The others -------------------------------------------------------------------------------------------------------
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and value - value != 0:
+        raise Differently("a number that is none")
+    return value
+
+
+def _text(value: int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _full(values: Sequence[Any] | None) -> Sequence[Any] | None:
+    if values is not None and None in values:
+        raise Differently("a null in a list that has none")
+    return values
+
+
+def parse_json(text: str | None) -> Any:
+    """The value of a JSON column."""
+    return None if text is None else orjson.loads(text)
+
+
+def _json_list(text: str | None) -> Any:
+    values = parse_json(text)
+    if values is not None and (not isinstance(values, list) or None in values):
+        raise Differently("JSON that is not the list that it should be")
+    return values
+
+
+def stored(column: Column[Any], value: Any) -> Any:
+    """A column's value as the ORM's rows have it, but for enums, which stay text."""
+    return parse_json(value) if isinstance(column.type, JSONB) else value

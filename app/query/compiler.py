@@ -1,0 +1,171 @@
+"""The door for the executor: plans by document, operation and permissions, and the connections that they run on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import structlog
+from graphql import (
+    DirectiveNode,
+    DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    VariableNode,
+    Visitor,
+    visit,
+)
+from graphql.execution.collect_fields import FragmentDetails
+from graphql.execution.values import VariableValues
+
+from app.auth.actor import ActorKey
+from app.graph.context import OperationContext
+from app.graph.documents import Document, Lru, Operation
+from app.graph.execution import Answered
+from app.query.columns import Differently, Impossible
+from app.query.plan import Plan, Run
+from app.query.selection import Planner
+from app.query.statements import Statement
+from db.reads import is_gone
+
+PlanKey: TypeAlias = tuple[str, str | None, ActorKey, tuple[Any, ...]]
+"""(hash of the document, operation, permissions, values of the variables that decide directives)."""
+
+_PLAN_BYTES: Final = 20_000
+_BYTES_PER_CHARACTER: Final = 60
+"""What a plan takes of memory: so much, and for each character of its document; statements come on top."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.query")
+
+
+class Compiler:
+    """Answers queries by plans: what `app.graph.execution.Shortcut` asks for."""
+
+    def __init__(self, schema: GraphQLSchema, entries: int = 2_000, size: int = 64 * 2**20) -> None:
+        self._schema = schema
+        self._plans: Lru[PlanKey, _Kept] = Lru(entries, size)
+        self._directives: Lru[tuple[str, str | None], tuple[str, ...]] = Lru(entries, 2**22)
+
+    @property
+    def plans(self) -> int:
+        """Plans that are kept."""
+        return len(self._plans)
+
+    async def answer(
+        self, operation: Operation, variables: VariableValues, context: OperationContext
+    ) -> Answered | None:
+        """What can be answered of a query here; None where the reference way is to answer all of it.
+
+        Raises what the database raises.
+        """
+        kept = self._plan(operation, variables, context)
+        plan = kept.plan
+        if not plan.compiled:
+            return None
+        try:
+            if plan.rest:
+                # The reference way answers the rest: both look at its snapshot.
+                return Answered(await plan.data(kept.run(context, variables, context.reading.fetch)), plan.rest)
+            return Answered(await _on_own_connection(plan, kept, context, variables), ())
+        except (Differently, Impossible):
+            return None
+
+    def _plan(self, operation: Operation, variables: VariableValues, context: OperationContext) -> _Kept:
+        document = operation.document
+        names = self._deciding(operation)
+        values = tuple(variables.coerced.get(name) for name in names)
+        key: PlanKey = (document.hash, operation.name, context.actor.key, values)
+        kept = self._plans.get(key)
+        if kept is None:
+            fragments = {name: FragmentDetails(node) for name, node in document.fragments.items()}
+            few = VariableValues(
+                {name: variables.sources[name] for name in names},
+                {name: variables.coerced[name] for name in names if name in variables.coerced},
+            )
+            plan = Planner(self._schema, fragments, operation.node, few, context.actor).plan()
+            size = _PLAN_BYTES + len(document.text) * _BYTES_PER_CHARACTER
+            kept = _Kept(plan, size, lambda made: self._plans.put(key, made, made.size))
+            self._plans.put(key, kept, size)
+        return kept
+
+    def _deciding(self, operation: Operation) -> tuple[str, ...]:
+        """The variables that decide what a selection holds."""
+        key = operation.document.hash, operation.name
+        names = self._directives.get(key)
+        if names is None:
+            visitor = _Deciding()
+            visit(_reachable(operation.document, operation.node), visitor)
+            declared = {one.variable.name.value for one in operation.node.variable_definitions or ()}
+            names = tuple(sorted(visitor.names & declared))
+            self._directives.put(key, names, 200)
+        return names
+
+
+class _Kept:
+    """A plan in the cache, and what it takes of memory, which grows with its statements."""
+
+    def __init__(self, plan: Plan, size: int, resized: Callable[[_Kept], None]) -> None:
+        self.plan = plan
+        self.size = size
+        self._resized = resized
+
+    def run(
+        self,
+        context: OperationContext,
+        variables: VariableValues,
+        fetch: Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]],
+    ) -> Run:
+        """One execution of it."""
+        return Run(context.actor, variables, fetch, context.observe, self._grown)
+
+    def _grown(self, statement: Statement) -> None:
+        self.size += 1_000 + 3 * len(statement.text)
+        self._resized(self)
+
+
+async def _on_own_connection(
+    plan: Plan, kept: _Kept, context: OperationContext, variables: VariableValues
+) -> Mapping[str, Any]:
+    try:
+        return await _once(plan, kept, context, variables)
+    except Exception as error:
+        if not is_gone(error):
+            raise
+    return await _once(plan, kept, context, variables)  # nothing was done but reading, so it may be done again
+
+
+async def _once(plan: Plan, kept: _Kept, context: OperationContext, variables: VariableValues) -> Mapping[str, Any]:
+    reading = context.reading
+    async with reading.database.reads.connection(context.actor.tenant_id) as connection:
+
+        async def fetch(sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+            reading.statements += 1
+            return await connection.fetch(sql, arguments)
+
+        run = kept.run(context, variables, fetch)
+        if not plan.needs_snapshot(run):
+            return await plan.data(run)
+        await connection.begin()
+        data = await plan.data(run)
+        await connection.end()
+        return data
+
+
+class _Deciding(Visitor):
+    """Collects the variables of `@skip` and `@include`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def enter_directive(self, node: DirectiveNode, *_rest: Any) -> None:
+        for argument in node.arguments or ():
+            if isinstance(argument.value, VariableNode):
+                self.names.add(argument.value.name.value)
+
+
+def _reachable(document: Document, operation: OperationDefinitionNode) -> DocumentNode:
+    """The operation with every fragment of its document, also those that another operation uses."""
+    fragments: list[FragmentDefinitionNode] = list(document.fragments.values())
+    return DocumentNode(definitions=(operation, *fragments))

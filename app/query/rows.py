@@ -1,0 +1,121 @@
+"""What one statement reads of each of its rows, and the expression that writes such a row.
+
+Writing is generated code: an expression over the driver's record `r`, made once a plan, such as
+
+    [{"cursor": k(r), "node": {"id": "run_" + r[1].hex(), "status": r[2], "version": c0.get(r[5])}} for r in rows]
+
+since a function call a field would cost more than the field. Nothing of a client's stands in it but the response keys,
+which are GraphQL names, quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Column, ColumnElement, FromClause, Table, and_
+
+from app.graph.registry import EntityType
+from app.query.columns import Differently, read
+from app.query.statements import Writer
+
+if TYPE_CHECKING:
+    from app.query.plan import Child
+
+MOST_JOINS: Final = 8
+"""Tables that are joined to one list; beyond this Postgres no longer looks at every order of them."""
+
+
+@dataclass
+class Join:
+    """A to-one relation's table under a name of its own, joined by the key that leads to it."""
+
+    entity: EntityType
+    table: Any
+    key: Column[Any]
+
+
+@dataclass
+class Rows:
+    """The rows of one statement while their selection is being looked at."""
+
+    entity: EntityType
+    leading: int
+    """Columns in front of those that are read here: the parent's key, where there is one."""
+    may_join: bool
+    """Whether to-one relations are read along with the row (see `selection`)."""
+    columns: list[ColumnElement[Any]] = field(default_factory=list)
+    joins: list[Join] = field(default_factory=list)
+    children: list[Child] = field(default_factory=list)
+    _places: dict[Any, int] = field(default_factory=dict)
+    _given: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def table(self) -> Table:
+        """The entity's table."""
+        return self.entity.table
+
+    def place(self, key: Any, element: ColumnElement[Any]) -> int:
+        """Where a record has the element; `key` tells it from others."""
+        if key not in self._places:
+            self._places[key] = self.leading + len(self.columns)
+            self.columns.append(element.label(f"c{len(self.columns)}"))
+        return self._places[key]
+
+    def column(self, table: Any, name: str) -> int:
+        """Where a record has a column as it is read for an answer."""
+        return self.place((table.name, name), read(table.c[name]))
+
+    def raw(self, table: Any, name: str) -> int:
+        """Where a record has a column as it is stored."""
+        return self.place((table.name, name, "raw"), table.c[name])
+
+    def join(self, entity: EntityType, key: Column[Any]) -> Any:
+        """The table of a to-one relation, joined; there is one more for each call."""
+        table = entity.table.alias(f"j{len(self.joins)}")
+        self.joins.append(Join(entity, table, key))
+        return table
+
+    def child(self, child: Child) -> str:
+        """The name under which the expression finds a child's results."""
+        self.children.append(child)
+        return f"c{len(self.children) - 1}"
+
+    def give(self, value: Any) -> str:
+        """The name under which the expression finds a value of the code's."""
+        name = f"g{len(self._given)}"
+        self._given[name] = value
+        return name
+
+    def joined(self, writer: Writer) -> FromClause | None:
+        """The table with the others joined to it; None where there are none."""
+        rows: FromClause = self.table
+        for one in self.joins:
+            condition = and_(writer.reader.tenant(one.table), one.table.c.id == one.key)
+            rows = rows.outerjoin(one.table, condition)
+        return rows if self.joins else None
+
+    def writing(self, expression: str) -> Callable[..., list[Any]]:
+        """The function (records, actor, cursor function, children's results) -> values of this expression."""
+        names = ", ".join(["rows", "a", "k", *(f"c{number}" for number in range(len(self.children)))])
+        source = f"lambda {names}: [{expression} for r in rows]"
+        made: Callable[..., list[Any]] = eval(source, {"__builtins__": {}, "fail": _fail, **self._given})  # noqa: S307 - see above
+        return made
+
+
+def _fail() -> Any:
+    raise Differently("a null where the type allows none")
+
+
+def records_by(found: Sequence[Any]) -> dict[bytes, list[Any]]:
+    """Records by the parent's key that each begins with, in their order."""
+    groups: dict[bytes, list[Any]] = {}
+    for record in found:
+        key = record[0].bytes
+        group = groups.get(key)
+        if group is None:
+            groups[key] = [record]
+        else:
+            group.append(record)
+    return groups

@@ -1,0 +1,87 @@
+"""Statements as text: the kit builds them once, and here they learn where their values come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, bindparam
+from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.types import TypeEngine
+
+from app.auth.actor import Actor
+from app.graph.paging import Reader, Source
+
+_DIALECT: Final = asyncpg.dialect()  # type: ignore[no-untyped-call]
+Value: TypeAlias = Callable[[Actor, Mapping[str, Any], Sequence[str]], Any]
+"""(caller, arguments of the list, keys of the rows it hangs on) -> the value of a parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement of a caller, of a list's arguments and of some rows' keys."""
+
+    text: str
+    values: tuple[Value, ...]
+    """The values of $1, $2 …"""
+
+    def arguments(self, actor: Actor, given: Mapping[str, Any], keys: Sequence[str] = ()) -> list[Any]:
+        """What $1, $2 … are. Raises BadUserInput where an argument of the list is wrong."""
+        return [value(actor, given, keys) for value in self.values]
+
+
+class _AnyCaller:
+    """A caller whose ids are parameters; what decides the shape of a statement is the actor's own."""
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+        self.tenant_id: Any = bindparam("tenant", type_=Uuid())
+        self.id: Any = bindparam("caller", type_=Uuid())
+
+    def can(self, permission: str) -> bool:
+        """Whether the permission is held anywhere."""
+        return self._actor.can(permission)
+
+    def read_scope(self, type_name: str) -> Any:
+        """Which rows of a type a list may show."""
+        return self._actor.read_scope(type_name)
+
+
+class Writer:
+    """Writes one list's statements: its reader makes them, and remembers where each value comes from."""
+
+    def __init__(self, actor: Actor) -> None:
+        self._sources: dict[str, Value] = {
+            "tenant": lambda caller, _given, _keys: caller.tenant_id,
+            "caller": lambda caller, _given, _keys: caller.id,
+            "keys": lambda _caller, _given, keys: keys,
+        }
+        self.keys: ColumnElement[list[UUID]] = bindparam("keys", type_=ARRAY(Uuid()))
+        self.reader = Reader(_AnyCaller(actor), self._bind)
+
+    def _bind(self, source: Source, _value: Any, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+        name = f"value_{len(self._sources)}"
+        self._sources[name] = lambda caller, given, _keys: source(caller, given)
+        return bindparam(name, type_=kind)
+
+    def statement(self, select: Select[Any]) -> Statement:
+        """The statement's text, and the sources of its parameters in their order."""
+        compiled = select.compile(dialect=_DIALECT)
+        places = compiled.positiontup or []  # type: ignore[attr-defined]
+        return Statement(compiled.string, tuple(self._value(compiled.binds[name]) for name in places))  # type: ignore[attr-defined]
+
+    def _value(self, parameter: Any) -> Value:
+        stored = parameter.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) or _as_it_is
+        source = self._sources.get(parameter.key)
+        if source is None:  # a value of the code's own
+            constant = stored(parameter.value)
+            return lambda _caller, _given, _keys: constant
+        if stored is _as_it_is:
+            return source
+        return lambda caller, given, keys: stored(source(caller, given, keys))
+
+
+def _as_it_is(value: Any) -> Any:
+    return value

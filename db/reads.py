@@ -1,0 +1,230 @@
+"""Connections for queries: taken in the order of asking, and not reset between one caller and the next.
+
+SQLAlchemy's pool resets a connection each time it is given back, and asyncpg's own lets a new request pass those that
+wait. Here nothing is left on a connection that could be reset but the tenant, which row-level security looks at: it is
+set for the whole session, and again whenever the next caller is of another tenant. The sessions are read-only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from db.connections import Connection
+from db.pool import CONNECT_SECONDS, PoolExhausted
+
+_STATEMENTS: Final = 250
+"""Prepared statements that a connection keeps; each holds its plan, in Postgres and here."""
+_CLOSE_SECONDS: Final = 5.0
+_SETTINGS: Final = {
+    "default_transaction_read_only": "on",
+    # A page is read in milliseconds; compiling its plan would take longer.
+    "jit": "off",
+}
+_GONE: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError, OSError)
+"""What is raised where the server, or the way to it, is no longer there."""
+
+
+class ReadConnection:
+    """A connection of the pool, in the tenant of whoever holds it."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self.tenant_id: UUID | None = None
+
+    async def enter(self, tenant_id: UUID) -> None:
+        """Make it the tenant's: row-level security shows its rows, and no others."""
+        if self.tenant_id != tenant_id:
+            self.tenant_id = None
+            await self._driver.fetchval("SELECT set_config('app.tenant_id', $1, false)", str(tenant_id))
+            self.tenant_id = tenant_id
+
+    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        """The rows of a statement, prepared once; `sql` has $1, $2 … for the arguments."""
+        rows: Sequence[Any] = await self._driver.fetch(sql, *arguments)
+        return rows
+
+    async def begin(self) -> None:
+        """One snapshot for the statements that follow, until `end`."""
+        await self._driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+    async def end(self) -> None:
+        """Let the snapshot go, where there is one."""
+        if self._driver.is_in_transaction():
+            await self._driver.execute("COMMIT")
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server, or we, closed it."""
+        closed: bool = self._driver.is_closed()
+        return closed
+
+    async def close(self) -> None:
+        """Close it, once a statement that was cancelled has come to its end."""
+        with contextlib.suppress(Exception):
+            await self._driver.close(timeout=_CLOSE_SECONDS)
+
+
+class ReadPool:
+    """At most `size` connections, opened when they are needed."""
+
+    def __init__(
+        self, connection: Connection, *, size: int, wait_seconds: float, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """`wait_seconds` is how long a caller waits for a connection; `settings` are Postgres settings of each."""
+        self._connection = connection
+        self._size = size
+        self._wait_seconds = wait_seconds
+        self._settings = {
+            "application_name": "fleetgraph",
+            **connection.server_settings,
+            **_SETTINGS,
+            **(settings or {}),
+        }
+        self._idle: list[ReadConnection] = []
+        self._waiting: deque[asyncio.Future[ReadConnection | None]] = deque()
+        self._open = 0
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_use(self) -> int:
+        """Connections that somebody holds."""
+        return self._open - len(self._idle)
+
+    @property
+    def idle(self) -> int:
+        """Connections that nobody holds."""
+        return len(self._idle)
+
+    @asynccontextmanager
+    async def connection(self, tenant_id: UUID) -> AsyncIterator[ReadConnection]:
+        """A connection in the tenant. Raises PoolExhausted and asyncpg's errors.
+
+        Where the caller is cancelled or a statement fails, something may still be under way on the connection: then it
+        is closed, which also ends what runs in Postgres, and another one is opened when it is needed.
+        """
+        held = await self._take(tenant_id)
+        sound = False
+        try:
+            await held.enter(tenant_id)
+            yield held
+            sound = True
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            raise
+        except Exception:  # of the caller's own making
+            await held.end()
+            sound = True
+            raise
+        finally:
+            self._give_back(held) if sound else self._discard(held)
+
+    async def close(self) -> None:
+        """Close the connections that nobody holds; the others are closed as they are given back."""
+        self._size = 0
+        for one in self._idle:
+            self._discard(one)
+        self._idle.clear()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    async def _take(self, tenant_id: UUID) -> ReadConnection:
+        deadline = time.monotonic() + self._wait_seconds
+        while True:
+            held = self._free(tenant_id)
+            if held is None and self._open < self._size and not self._waiting:
+                return await self._connect()
+            if held is None:
+                held = await self._wait(deadline)
+                if held is None:  # nobody gave it back, but there is room for another
+                    return await self._connect(counted=True)
+            if not held.is_closed:
+                return held
+            self._discard(held)
+
+    def _free(self, tenant_id: UUID) -> ReadConnection | None:
+        """A connection that nobody holds; of this tenant if there is one, since that is ready as it is."""
+        idle = self._idle
+        for position in range(len(idle) - 1, -1, -1):
+            if idle[position].tenant_id == tenant_id:
+                return idle.pop(position)
+        return idle.pop(0) if idle else None
+
+    async def _wait(self, deadline: float) -> ReadConnection | None:
+        waiter: asyncio.Future[ReadConnection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await waiter
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled():
+                # It was given to us in the moment in which we went away.
+                given = waiter.result()
+                self._pass_on() if given is None else self._give_back(given)
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(waiter)
+            if isinstance(error, TimeoutError):
+                raise PoolExhausted(
+                    f"All {self._size} connections for queries were in use for {self._wait_seconds:g} s. Make the pool "
+                    "larger (FLEETGRAPH_POOL_SIZE), or find out what keeps them busy."
+                ) from None
+            raise
+
+    async def _connect(self, *, counted: bool = False) -> ReadConnection:
+        if not counted:
+            self._open += 1
+        try:
+            return ReadConnection(
+                await asyncpg.connect(
+                    self._connection.url,
+                    timeout=CONNECT_SECONDS,
+                    server_settings=self._settings,
+                    statement_cache_size=_STATEMENTS,
+                    max_cached_statement_lifetime=0,
+                    max_cacheable_statement_size=0,
+                )
+            )
+        except BaseException:
+            self._pass_on()
+            raise
+
+    def _give_back(self, held: ReadConnection) -> None:
+        if self._open > self._size:
+            self._discard(held)
+        elif waiter := self._next():
+            waiter.set_result(held)
+        else:
+            self._idle.append(held)
+
+    def _pass_on(self) -> None:
+        """There is room for one connection more: whoever waits longest may open it."""
+        waiter = self._next() if self._open <= self._size else None
+        if waiter is None:
+            self._open -= 1
+        else:
+            waiter.set_result(None)
+
+    def _next(self) -> asyncio.Future[ReadConnection | None] | None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():  # those who gave up are on their way out
+                return waiter
+        return None
+
+    def _discard(self, held: ReadConnection) -> None:
+        self._pass_on()
+        closing = asyncio.get_running_loop().create_task(held.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether a statement failed because the connection did, so that it may be sent again on another one."""
+    return isinstance(error, _GONE) and not isinstance(error, TimeoutError)
