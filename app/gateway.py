@@ -27,6 +27,7 @@ from app.http.metrics import Metrics
 from app.http.tasks import cancelled
 from app.http.tracing import Tracing
 from app.live.doorbell import Doorbell, NatsLine, PostgresLine
+from app.query.compiler import Compiler
 from app.schema import schema
 from app.sealing import open_seal
 from app.settings import DoorbellKind, Settings
@@ -56,7 +57,8 @@ class Gateway:
         }
         self._recent = Recent()
         hooks = Hooks(self._admit, self._observe, *([tracing.operation] if tracing else []))
-        self.executor = Executor(schema(), _operation_limits(settings), hooks)
+        shortcut = Compiler(schema()._schema) if settings.compiled_queries else None
+        self.executor = Executor(schema(), _operation_limits(settings), hooks, shortcut)
         self.endpoint = GraphQLEndpoint(
             self.executor, self.authenticator.authenticate, self.operation, _edge_limits(settings), page
         )
@@ -109,8 +111,9 @@ class Gateway:
 
     def pool(self) -> dict[str, float]:
         """Connections of the pool for requests, by state."""
-        pool = self.database.engine.pool
-        return {"in_use": pool.checkedout(), "idle": pool.checkedin()}  # type: ignore[attr-defined]
+        pool, reads = self.database.engine.pool, self.database.reads
+        in_use, idle = pool.checkedout(), pool.checkedin()  # type: ignore[attr-defined]
+        return {"in_use": in_use + reads.in_use, "idle": idle + reads.idle}
 
 
 @asynccontextmanager

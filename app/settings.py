@@ -121,7 +121,12 @@ class Settings(BaseSettings):
     read_database_url: PostgresUrl | None = Field(
         default=None, description="A read replica for queries. Default: FLEETGRAPH_DATABASE_URL."
     )
-    pool_size: int = Field(default=16, ge=1, le=1000, description="Connections for requests, in each worker process.")
+    pool_size: int = Field(
+        default=16,
+        ge=1,
+        le=1000,
+        description="Connections for compiled queries, and as many for everything else, in each worker process.",
+    )
     pool_timeout_seconds: float = Field(
         default=5, gt=0, le=300, description="How long a request waits for a connection before it is refused."
     )
@@ -130,6 +135,12 @@ class Settings(BaseSettings):
     )
     statement_timeout_ms: int = Field(
         default=15_000, ge=1, le=600_000, description="Milliseconds after which Postgres ends a statement of a request."
+    )
+
+    compiled_queries: bool = Field(
+        default=True,
+        description="Whether queries are compiled to SQL. Without it every one is answered field by field, to the same "
+        "result and many times slower; for comparison, and should a compiled answer ever be in doubt.",
     )
 
     # Group: Tokens and keys

@@ -45,6 +45,15 @@ class RootOf:
     is_list: bool
 
 
+@dataclass(frozen=True)
+class RowsOf:
+    """A key of a JSON object that holds one row's bare UUID, or a list of them."""
+
+    key: str
+    target: str
+    is_list: bool
+
+
 class GraphField(StrawberryField):
     """A field with a resolver that gets graphql-core's source, info and coerced arguments."""
 
@@ -53,6 +62,8 @@ class GraphField(StrawberryField):
     """Where the value comes from, if it comes from the row alone."""
     of_source: bool = False
     """Whether `resolve` looks at its source alone, as the keys of a JSON object do."""
+    rows_of: RowsOf | None = None
+    """Which rows it shows, if it is a key of a JSON object that names some."""
     root: RootOf | None = None
     """What it gives, if it is a root field of the kit."""
 

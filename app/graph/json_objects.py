@@ -8,7 +8,7 @@ from sqlalchemy import MetaData, Table
 
 from app.graph.context import Info, context_of
 from app.graph.declared import Declaration, Declared, strawberry_type
-from app.graph.fields import GraphField, Resolver, Shape, base_type, graph_field, key_of_json
+from app.graph.fields import GraphField, Resolver, RowsOf, Shape, base_type, graph_field, key_of_json
 from app.graph.registry import ENTITIES, TYPES, camel, row_key
 from app.graph.scalars import JSON
 
@@ -33,8 +33,11 @@ def key_of(target: str, description: str, name: str | None = None) -> Any:
     """
 
     def make(_declaration: Declaration, field_name: str, shape: Shape) -> GraphField:
-        resolve = _all_of_json if shape.outer == "list" else _one_of_json
-        return graph_field(field_name, None, description, resolve(name or f"{camel(field_name)}Id", target))
+        source = RowsOf(name or f"{camel(field_name)}Id", target, shape.outer == "list")
+        resolve = _all_of_json if source.is_list else _one_of_json
+        made = graph_field(field_name, None, description, resolve(source.key, target))
+        made.rows_of = source
+        return made
 
     return Declared(make)
 

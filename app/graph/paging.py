@@ -286,5 +286,5 @@ def _array(keys: Keys) -> ColumnElement[Any]:
 
 
 def _pairs(projects: ColumnElement[Any], environments: ColumnElement[Any]) -> Select[Any]:
-    rows = func.unnest(projects, environments).table_valued("project", "environment", name="pair")
+    rows = func.unnest(projects, environments).table_valued("project", "environment", name="pair").render_derived()
     return select(rows.c.project, rows.c.environment)

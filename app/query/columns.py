@@ -53,7 +53,14 @@ def read(column: ColumnElement[Any]) -> ColumnElement[Any]:
             return column
         case Numeric():
             return cast(column, Double())
+        case JSONB():
+            return as_stored(column)
     return column
+
+
+def as_stored(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The column as the ORM's rows have it, but for JSON, which is text whatever the connection makes of it."""
+    return cast(column, Text()) if isinstance(column.type, JSONB) else column
 
 
 def writer(column: Column[Any], kind: GraphQLNamedType, *, is_list: bool) -> Write | None:
@@ -74,10 +81,10 @@ def writer(column: Column[Any], kind: GraphQLNamedType, *, is_list: bool) -> Wri
             return None
         case Boolean(), "Boolean":
             return None
-        case EnumText(), _ if isinstance(kind, GraphQLEnumType):
-            return _enum(column.type.enumeration, kind)
-        case ARRAY(item_type=EnumText()), _ if isinstance(kind, GraphQLEnumType):
-            names = _enum(column.type.item_type.enumeration, kind)
+        case EnumText(enumeration=enumeration), _ if isinstance(kind, GraphQLEnumType):
+            return _enum(enumeration, kind)
+        case ARRAY(item_type=EnumText(enumeration=enumeration)), _ if isinstance(kind, GraphQLEnumType):
+            names = _enum(enumeration, kind)
             return _full if names is None else lambda values: _full(values) and [names(value) for value in values]
         case ARRAY(item_type=Text()), "String":
             return _full
@@ -176,5 +183,5 @@ def _json_list(text: str | None) -> Any:
 
 
 def stored(column: Column[Any], value: Any) -> Any:
-    """A column's value as the ORM's rows have it, but for enums, which stay text."""
+    """A column's value as the ORM's rows have it, of what `as_stored` gave; but for enums, which stay text."""
     return parse_json(value) if isinstance(column.type, JSONB) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+import asyncpg
 import structlog
 from graphql import (
     DirectiveNode,
@@ -68,8 +69,18 @@ class Compiler:
                 # The reference way answers the rest: both look at its snapshot.
                 return Answered(await plan.data(kept.run(context, variables, context.reading.fetch)), plan.rest)
             return Answered(await _on_own_connection(plan, kept, context, variables), ())
-        except (Differently, Impossible):
+        except (Differently, Impossible) as given_up:
+            log.debug("query_left_to_resolvers", reason=str(given_up))
             return None
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            raise
+        except Exception as error:
+            self.failed(error)
+            return None
+
+    def failed(self, error: Exception) -> None:
+        """Note a fault of this package, whose query the resolvers then answer."""
+        log.error("query_plan_failed", exc_info=error)
 
     def _plan(self, operation: Operation, variables: VariableValues, context: OperationContext) -> _Kept:
         document = operation.document

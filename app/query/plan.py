@@ -25,13 +25,14 @@ from app.graph.paging import page_shape
 from app.graph.registry import EntityType, Through, ToMany
 from app.graph.roots import MAX_NODES, entity_of
 from app.query.columns import Differently, Write, plain_writer
+from app.query.json_values import JsonColumn
 from app.query.rows import Rows, records_by
 from app.query.statements import Statement, Writer
 
 MOST_VARIANTS: Final = 64
 """Shapes of arguments that one list of a plan keeps statements for."""
 
-Written: TypeAlias = Mapping[Any, Any]
+Written: TypeAlias = Mapping[Any, Any] | Sequence[Mapping[bytes, Any]]
 """What a child made, by what its parents' records have of it."""
 
 
@@ -176,6 +177,26 @@ class PointsToChild:
 
 
 @dataclass(eq=False)
+class JsonChild:
+    """The rows that a JSON column names by their ids."""
+
+    place: int
+    column: JsonColumn
+    singles: Sequence[Single]
+    """The rows of each place that shows some."""
+
+    async def load(self, run: Run, records: Sequence[Any]) -> Sequence[Mapping[bytes, Any]]:
+        """The rows that the records' columns name, for each place."""
+        found: list[Mapping[bytes, Any]] = []
+        texts = [record[self.place] for record in records]
+        for single, keys in zip(self.singles, self.column.keys(texts, len(self.singles)), strict=True):
+            if keys:
+                run.observe(single.entity.name, len(keys))
+            found.append(await single.load(run, keys) if keys else {})
+        return found
+
+
+@dataclass(eq=False)
 class ListedChild:
     """A short list without pages."""
 
@@ -285,8 +306,8 @@ class Pages:
 
     def __post_init__(self) -> None:
         self._constant = None if has_variables(self.node) else get_argument_values(self.definition, self.node)
-        self.has_rows: Final = any(isinstance(part, Edges | PageInfo) for part in self.parts)
-        self.has_count: Final = any(isinstance(part, TotalCount) for part in self.parts)
+        self.has_rows = any(isinstance(part, Edges | PageInfo) for part in self.parts)
+        self.has_count = any(isinstance(part, TotalCount) for part in self.parts)
 
     async def root(self, run: Run) -> Any:
         """The connection of a root field."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Column, ColumnElement, FromClause, Table, and_
 
 from app.graph.registry import EntityType
-from app.query.columns import Differently, read
+from app.query.columns import Differently, as_stored, read
 from app.query.statements import Writer
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Rows:
 
     def raw(self, table: Any, name: str) -> int:
         """Where a record has a column as it is stored."""
-        return self.place((table.name, name, "raw"), table.c[name])
+        return self.place((table.name, name, "stored"), as_stored(table.c[name]))
 
     def join(self, entity: EntityType, key: Column[Any]) -> Any:
         """The table of a to-one relation, joined; there is one more for each call."""

@@ -32,9 +32,10 @@ from app.auth.actor import Actor
 from app.graph.fields import GraphField, OfRow
 from app.graph.registry import ENTITIES, EntityType, PointsTo, Relation, Through, ToMany, ToOne
 from app.query.columns import Differently, Impossible, Write, stored, writer
-from app.query.json_values import json_writer
+from app.query.json_values import JsonColumn
 from app.query.plan import (
     Edges,
+    JsonChild,
     ListedChild,
     PageInfo,
     Pages,
@@ -143,14 +144,14 @@ class Planner:
     ) -> Pages:
         rows = Rows(entity, leading=1 if nested else 0, may_join=not nested)
         rows.column(entity.table, "id")
-        connection = get_named_type(field.type)
+        connection = _object_type(field)
         parts: list[Part] = []
         for key, inner in self._fields(connection, details).items():
             match inner[0].node.name.value:
                 case "edges":
                     parts.append(Edges(key, self._edge(rows, entity, connection.fields["edges"], inner)))
                 case "pageInfo":
-                    info = get_named_type(connection.fields["pageInfo"].type)
+                    info = _object_type(connection.fields["pageInfo"])
                     names = {alias: one[0].node.name.value for alias, one in self._fields(info, inner).items()}
                     parts.append(PageInfo(key, names, info.name))
                 case "totalCount":
@@ -160,7 +161,7 @@ class Planner:
         return Pages(relation, rows, parts, field, details[0].node)
 
     def _edge(self, rows: Rows, entity: EntityType, field: GraphQLField, details: Details) -> str:
-        edge = get_named_type(field.type)
+        edge = _object_type(field)
         parts = []
         for key, inner in self._fields(edge, details).items():
             match inner[0].node.name.value:
@@ -181,13 +182,16 @@ class Planner:
         )
         return collected.grouped_field_set
 
+    def _type(self, entity: EntityType) -> GraphQLObjectType:
+        kind = self._schema.type_map[entity.name]
+        assert is_object_type(kind)  # noqa: S101 - entities are
+        return kind
+
     # One row
 
     def _object(self, rows: Rows, entity: EntityType, table: Any, details: Details, *, of_list: bool) -> str:
         """The expression that writes a row of `table`, an entity's own or one that is joined."""
-        kind = self._schema.type_map[entity.name]
-        if not is_object_type(kind):
-            raise Impossible(entity.name)
+        kind = self._type(entity)
         parts = []
         for key, inner in self._fields(kind, details).items():
             name = inner[0].node.name.value
@@ -218,18 +222,28 @@ class Planner:
             return self._computed(rows, entity, table, source)
         column = entity.table.c[source.columns[0]]
         place = f"r[{rows.column(table, column.name)}]"
-        write: Write | None
         if is_object_type(named):
-            write = json_writer(field.type, details, self._fields)
-        else:
-            nullable = field.type.of_type if is_non_null_type(field.type) else field.type
-            write = writer(column, named, is_list=is_list_type(nullable))
+            return self._json(rows, rows.column(table, column.name), field, details)
+        nullable = field.type.of_type if is_non_null_type(field.type) else field.type
+        write = writer(column, named, is_list=is_list_type(nullable))
         if write is None:
             return place
-        written = f"{rows.give(write)}({place})"
-        # A JSON column that is not null may still hold JSON's own null.
-        needed = is_non_null_type(field.type) and isinstance(column.type, JSONB) and not is_object_type(named)
-        return f"{rows.give(_required(write))}({place})" if needed else written
+        if is_non_null_type(field.type) and isinstance(column.type, JSONB):
+            write = _required(write)  # a JSON column that is not null may still hold JSON's own null
+        return f"{rows.give(write)}({place})"
+
+    def _json(self, rows: Rows, place: int, field: GraphQLField, details: Details) -> str:
+        singles: list[Single] = []
+
+        def shown(target: str, inner: Details) -> int:
+            singles.append(self._single(ENTITIES[target], inner))
+            return len(singles) - 1
+
+        column = JsonColumn(field.type, details, self._fields, shown)
+        write = rows.give(column.write)
+        if not singles:
+            return f"{write}(r[{place}])"
+        return f"{write}(r[{place}], {rows.child(JsonChild(place, column, singles))})"
 
     def _computed(self, rows: Rows, entity: EntityType, table: Any, source: OfRow) -> str:
         columns = [entity.table.c[name] for name in source.columns]
@@ -305,13 +319,19 @@ class Planner:
 
     def _takes_json(self, entity: EntityType, details: Details) -> bool:
         """Whether a selection takes a JSON column of the row itself."""
-        kind = self._schema.type_map[entity.name]
-        for inner in self._fields(kind, details).values():  # type: ignore[arg-type]
-            field = kind.fields.get(inner[0].node.name.value)  # type: ignore[union-attr]
+        kind = self._type(entity)
+        for inner in self._fields(kind, details).values():
+            field = kind.fields.get(inner[0].node.name.value)
             source = _definition(field).of_row if field is not None else None
             if source is not None and any(isinstance(entity.table.c[name].type, JSONB) for name in source.columns):
                 return True
         return False
+
+
+def _object_type(field: GraphQLField) -> GraphQLObjectType:
+    kind = get_named_type(field.type)
+    assert is_object_type(kind)  # noqa: S101 - the kit makes connections, edges and page information so
+    return kind
 
 
 def _definition(field: GraphQLField) -> GraphField:

@@ -15,6 +15,7 @@ from app.auth.actor import Actor
 from app.graph.paging import Reader, Source
 
 _DIALECT: Final = asyncpg.dialect()  # type: ignore[no-untyped-call]
+_UUIDS: Final[Any] = ARRAY(Uuid())
 Value: TypeAlias = Callable[[Actor, Mapping[str, Any], Sequence[str]], Any]
 """(caller, arguments of the list, keys of the rows it hangs on) -> the value of a parameter."""
 
@@ -58,7 +59,7 @@ class Writer:
             "caller": lambda caller, _given, _keys: caller.id,
             "keys": lambda _caller, _given, keys: keys,
         }
-        self.keys: ColumnElement[list[UUID]] = bindparam("keys", type_=ARRAY(Uuid()))
+        self.keys: ColumnElement[list[UUID]] = bindparam("keys", type_=_UUIDS)
         self.reader = Reader(_AnyCaller(actor), self._bind)
 
     def _bind(self, source: Source, _value: Any, kind: TypeEngine[Any]) -> ColumnElement[Any]:
@@ -69,8 +70,8 @@ class Writer:
     def statement(self, select: Select[Any]) -> Statement:
         """The statement's text, and the sources of its parameters in their order."""
         compiled = select.compile(dialect=_DIALECT)
-        places = compiled.positiontup or []  # type: ignore[attr-defined]
-        return Statement(compiled.string, tuple(self._value(compiled.binds[name]) for name in places))  # type: ignore[attr-defined]
+        places = compiled.positiontup or []
+        return Statement(compiled.string, tuple(self._value(compiled.binds[name]) for name in places))
 
     def _value(self, parameter: Any) -> Value:
         stored = parameter.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) or _as_it_is
