@@ -224,7 +224,7 @@ async def test_while_the_server_is_down_requests_fail_at_once(server: EmbeddedPo
 
 async def test_a_server_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is gone answers nothing at all: opening a connection has a time-out of its own."""
-    monkeypatch.setattr("db.pool._CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("db.pool.CONNECT_SECONDS", 0.3)
     hung_up = asyncio.Event()
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
