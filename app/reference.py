@@ -23,6 +23,7 @@ from app.governance import machines as governance
 from app.graph.mutation import MUTATION_OF
 from app.identity import machines as identity
 from app.lifecycle import Machine
+from app.platform import machines as platform
 from app.registry import machines as registry
 from db.enums import ActorType, ChangeRecordType, OpEventType
 
@@ -38,6 +39,7 @@ _MACHINES: Final[Sequence[tuple[str, str, Machine[Any]]]] = (
     ("Deployments", "DEP-1.", governance.DEPLOYMENT),
     ("Approvals", "An escalated request may be raised again (APR-8).", governance.APPROVAL),
     ("Tasks", "TSK-1. Every task begins in INBOX (TSK-2).", execution.TASK),
+    ("Alerts", "ALR-1. The gateway resolves what it raised once the cause is gone.", platform.ALERT),
     ("Operators", "DEACTIVATED is for good.", identity.OPERATOR),
 )
 

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from app.alerting import ALERT_OPENED, AlertDraft, write_alerts
 from app.auth.actor import Actor, ActorKind, system_actor
 from app.commands import COMMANDS, Command, Done, Refusal, Refused
 from app.idempotency import Claim, Key, claim, claim_anywhere, keep, keep_in
@@ -85,6 +86,7 @@ class UnitOfWork:
         self._permission = permission
         self._changes: list[ChangeDraft] = []
         self._events: list[EventDraft] = []
+        self._alerts: list[AlertDraft] = []
         self.appended: dict[Feed, int] = {}
         """The newest number of each log that this wrote to, for the bell that is rung after the commit."""
         self._wrote = False
@@ -100,7 +102,7 @@ class UnitOfWork:
         """Whether anything was changed or noted so far but in the security journal. Statements that name no loaded rows
         are not seen, unless they were noted."""
         self._see(self.session.sync_session)
-        return self._wrote or bool(self._changes or self._events)
+        return self._wrote or bool(self._changes or self._events or self._alerts)
 
     async def enter(self, tenant_id: UUID) -> None:
         """Write to this tenant from here on: for commands that run `on_platform`, which begin in none."""
@@ -279,9 +281,14 @@ class UnitOfWork:
             )
         )
 
-    def alert(self, kind: str, severity: AlertSeverity, title: str, description: str, **columns: Any) -> Alert:
-        """Raise an alert."""
-        return self.add(Alert(type=kind, severity=severity, title=title, description=description, **columns))
+    def alert(self, kind: str, severity: AlertSeverity, title: str, description: str, **columns: Any) -> None:
+        """Raise an alert, or update the one of this type, agent and task that is open (ALR-2); people in scope hear of
+        it where it is new or got worse (NOT-3). `columns` are further fields of the draft."""
+        self._alerts.append(
+            AlertDraft(
+                id=new_id(self.now), type=kind, severity=severity, title=title, description=description, **columns
+            )
+        )
 
     async def append(self, events: EventColumns) -> frozenset[UUID]:
         """Append op events now rather than at the end, for a command that must tell which of them were there already;
@@ -299,8 +306,12 @@ class UnitOfWork:
         return self._changes[0].id if self._changes else None
 
     async def write_journals(self) -> None:
-        """The last statements before the commit: changes first, then events."""
+        """The last statements before the commit: alerts, changes, then events."""
         await self.session.flush()
+        if self._alerts:
+            for opened in await write_alerts(self.session, self.tenant_id, self._alerts, self.now):
+                self.notify_of(ALERT_OPENED, Alert, opened.id, opened.payload)
+            await self.session.flush()
         connection = await self.session.connection()
         changes = await append_change_records(connection, self.tenant_id, self._changes)
         if changes:

@@ -16,8 +16,6 @@ from app.unit_of_work import UnitOfWork
 from db.enums import AlertSeverity, ChangeRecordType, InstanceState, PauseCause, RiskLevel, TaskStatus
 from db.models import AgentInstance, Task, TaskAssignee
 
-ALERT_OPENED: Final = "ALERT_OPENED"
-"""Notification event of an alert (NOT-3)."""
 _CONTAINED: Final = "budgetContainedUntil"
 EXTRA_SHARE: Final = Decimal("0.5")
 """Part of the daily limit that the request for more asks for (BUD-4)."""
@@ -69,7 +67,7 @@ async def contain_spend(uow: UnitOfWork, instance_id: UUID, overrun: Overrun) ->
     )
     for task in await uow.lock_all(Task, list(await uow.session.scalars(working))):
         await hold_task(uow, task, reason=overrun.reason, caused_by_id=cause)
-    alert = uow.alert(
+    uow.alert(
         "BUDGET_EXCEEDED",
         AlertSeverity.ERROR,
         "An agent's budget is used up",
@@ -77,7 +75,6 @@ async def contain_spend(uow: UnitOfWork, instance_id: UUID, overrun: Overrun) ->
         instance_id=instance.id,
         project_id=instance.project_id,
     )
-    uow.notify(ALERT_OPENED, alert, {"severity": AlertSeverity.ERROR.value})
     make_request(
         uow,
         "BUDGET_OVERRIDE",

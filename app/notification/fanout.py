@@ -19,6 +19,7 @@ from db.models import (
     AgentTemplate,
     AgentTemplateOwner,
     AgentVersion,
+    Alert,
     ApprovalRecord,
     Deployment,
     EvaluationRun,
@@ -102,7 +103,7 @@ async def _tell(session: AsyncSession, event: NotificationEvent, now: datetime) 
             "event_id": event.id,
             "approval_record_id": event.source_id if isinstance(source, ApprovalRecord) else None,
             "deployment_id": event.source_id if isinstance(source, Deployment) else None,
-            "task_id": event.source_id if isinstance(source, Task) else None,
+            "task_id": event.source_id if isinstance(source, Task) else getattr(source, "task_id", None),
             "operator_id": operator_id,
             "instance_id": instance_id,
         }
@@ -118,7 +119,7 @@ def _set(row_id: UUID | None) -> set[UUID]:
 
 
 _SOURCES: Final[dict[str, type[Any]]] = {
-    model.__name__: model for model in (ApprovalRecord, Deployment, EvaluationRun, AgentTemplate, Task)
+    model.__name__: model for model in (ApprovalRecord, Deployment, EvaluationRun, AgentTemplate, Task, Alert)
 }
 
 
@@ -135,6 +136,8 @@ def _members(circle: Circle, event: NotificationEvent, source: Any) -> Select[An
             return _holders(active, "approve:approvals", getattr(source, "project_id", None))
         case Circle.POLICY_READERS:
             return _holders(active, "read:policies", getattr(source, "project_id", None))
+        case Circle.IN_SCOPE:
+            return _holders(active, "read:alerts", getattr(source, "project_id", None))
         case Circle.ADMINS:
             return _holders(active, "assign:roles", None)
         case Circle.WATCHERS:

@@ -21,6 +21,7 @@ class Circle(enum.Enum):
     POLICY_READERS = "operators who may read policies in the project"
     ADMINS = "operators who may assign roles"
     OPERATORS = "every operator"
+    IN_SCOPE = "operators who may read alerts in the project"
     ASSIGNEES = "agents that the task is assigned to"
     FOLLOWERS = "agents that follow the task's thread"
 
@@ -67,6 +68,7 @@ TELLINGS: Final[Mapping[str, Telling]] = {
     "TASK_TRANSITIONED": Telling(
         (Circle.WATCHERS, Circle.FOLLOWERS), NotificationType.TASK_TRANSITION, _INFO, "A task that you follow has moved"
     ),
+    "ALERT_OPENED": Telling((Circle.IN_SCOPE,), NotificationType.ALERT, _WARNING, "There is an alert"),
     "SOUL_CHANGED": Telling((Circle.OWNERS,), NotificationType.SYSTEM, _INFO, "The soul of your agents changed"),
 }
 """NOT-3, as far as events are written by now."""
@@ -89,6 +91,8 @@ _RAISED_TO: Final = {2: (Circle.APPROVERS, Circle.ADMINS), 3: (Circle.OPERATORS,
 def circles_of(event_type: str, payload: Mapping[str, Any]) -> tuple[Circle, ...]:
     """Whom an event concerns."""
     usual = telling_of(event_type).circles
+    if event_type == "ALERT_OPENED" and payload.get("severity") == AlertSeverity.CRITICAL:
+        return (Circle.OPERATORS,)
     return _RAISED_TO.get(payload.get("level", 0), usual) if event_type == "APPROVAL_ESCALATED" else usual
 
 

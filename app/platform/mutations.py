@@ -6,8 +6,8 @@ from app.graph.inputs import given, input_type
 from app.graph.mutation import Shown, mutation
 from app.graph.registry import Named
 from app.platform import commands
-from app.platform.types import OperatorControl
-from db.enums import OperatorMode
+from app.platform.types import Alert, OperatorControl
+from db.enums import AlertStatus, OperatorMode
 
 
 @input_type
@@ -20,7 +20,40 @@ class OperatorControlSetInput:
     expected_mode: OperatorMode | None = given("The mode that you believe the scope has; another one is a conflict.")
 
 
+_EXPECTED = "The status that you believe it has; another one is a conflict."
+
+
+@input_type
+class AlertAcknowledgeInput:
+    """Which alert you look after."""
+
+    alert_id: str = given("The alert.", id_of="Alert")
+    note: str | None = given("What you are about to do, for the security journal.", longest=2_000)
+    expected_status: AlertStatus | None = given(_EXPECTED)
+
+
+@input_type
+class AlertResolveInput:
+    """Which alert's problem is gone."""
+
+    alert_id: str = given("The alert.", id_of="Alert")
+    note: str | None = given("How it was resolved.", longest=2_000)
+    expected_status: AlertStatus | None = given(_EXPECTED)
+
+
+@input_type
+class AlertIgnoreInput:
+    """Which alert is set aside."""
+
+    alert_id: str = given("The alert.", id_of="Alert")
+    reason: str = given("Why it may be ignored.", longest=2_000)
+    expected_status: AlertStatus | None = given(_EXPECTED)
+
+
 FIELDS = (
+    mutation("alert_acknowledge", commands.acknowledge_alert, AlertAcknowledgeInput, Alert),
+    mutation("alert_resolve", commands.resolve_alert, AlertResolveInput, Alert),
+    mutation("alert_ignore", commands.ignore_alert, AlertIgnoreInput, Alert),
     mutation(
         "operator_control_set",
         commands.set_operator_control,

@@ -131,7 +131,17 @@ class ExperimentEvent(Entity):
     created_at: datetime
 
 
-@entity(models.Alert, prefix="alt")
+@json_type
+class AlertLoopData:
+    """What went round in circles (LOOP-1)."""
+
+    type: str = key("Which detector it was, such as `COMMENT_STORM`.")
+    count: int = key("How often it happened.")
+    threshold: int = key("How often it may happen.")
+    tool_name: str | None = key("For TOOL_RETRY: the tool that failed.")
+
+
+@entity(models.Alert, prefix="alt", hidden=("topic",))
 class Alert(Entity):
     """Operational problem that people should look at."""
 
@@ -148,6 +158,8 @@ class Alert(Entity):
     acknowledged_at: datetime | None
     resolved_at: datetime | None
     resolution_note: str | None
+    loop_data: AlertLoopData | None
+    occurrences: int
     metadata: JSON | None
     created_at: datetime
     updated_at: datetime

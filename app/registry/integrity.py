@@ -35,7 +35,8 @@ async def contain(uow: UnitOfWork, version: AgentVersion) -> None:
         "A version's genome does not fit its hash",
         f"The genome of version {version.version_label or version.id} was altered after it was built. "
         "Its instances are quarantined; build the version again from its source.",
-        metadata_={"versionId": str(version.id)},
+        about_id=version.id,
+        metadata={"versionId": str(version.id)},
     )
     running = select(AgentInstance.id).where(
         AgentInstance.tenant_id == uow.tenant_id,

@@ -56,7 +56,7 @@ def _loop(stage: Stage, piece: Piece) -> None:
         at,
         SYSTEM,
         f"«{piece.task.title}» goes in circles.",
-        after={"type": "REPEATED_FAILURES", "count": 5, "threshold": 4},
+        after={"type": "REPEATED_FAILURES", "count": 5, "threshold": 5},
         reason=reason,
         project_id=piece.task.project_id,
         instance_id=agent.id,
@@ -72,7 +72,7 @@ def _loop(stage: Stage, piece: Piece) -> None:
             description=reason,
             instance_id=agent.id,
             task_id=piece.task.id,
-            metadata_={"loopData": {"type": "REPEATED_FAILURES", "count": 5, "threshold": 4}},
+            loop_data={"type": "REPEATED_FAILURES", "count": 5, "threshold": 5},
             updated_at=at,
         )
     )

@@ -119,7 +119,8 @@ class Alert(TenantScoped, Changing, Noted, Model):
     __table_args__ = (
         index("status", "severity"),  # the incident list shows what is open, the worst first
         index("severity"),
-        index("type", "status"),  # an open alert is updated instead of doubled (ALR-2); loop alerts have a panel
+        index("type", "status"),  # loop alerts have a panel
+        index("topic", unique=True, where=text("status = 'OPEN'")),  # one open alert of a problem (ALR-2)
         index("project_id", "status"),  # a project's open alerts
         index("project_id"),  # a project's alerts page by id
     )
@@ -137,6 +138,13 @@ class Alert(TenantScoped, Changing, Noted, Model):
     acknowledged_at: Mapped[datetime | None] = column("When somebody took the alert up.")
     resolved_at: Mapped[datetime | None] = column("When the alert was resolved.")
     resolution_note: Mapped[str | None] = column("How it was resolved, or why it was ignored (ALR-1).")
+    loop_data: Mapped[json_object | None] = column(
+        "What went round in circles, of a LOOP_DETECTED alert: `type`, `count`, `threshold` (LOOP-2)."
+    )
+    occurrences: Mapped[int] = column("How often the problem was met while the alert was open (ALR-2).", default=1)
+    topic: Mapped[name_text | None] = column(
+        "What tells the problem from others, in the gateway's own words; absent on imported alerts (ALR-2)."
+    )
 
 
 class OperatorControl(TenantScoped, Noted, Model):

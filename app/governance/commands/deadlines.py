@@ -10,7 +10,6 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from app.auth.actor import ActorKind
 from app.commands import Done, command
-from app.governance.budgets import ALERT_OPENED
 from app.governance.deciding import OPEN, has_expired, lock_requests, note_stage, request_records, settle
 from app.governance.rules import HIGHEST_ESCALATION
 from app.unit_of_work import UnitOfWork
@@ -106,7 +105,7 @@ def _raise(uow: UnitOfWork, approval: ApprovalRecord, record_id: UUID | None) ->
     uow.notify(APPROVAL_ESCALATED, approval, {"level": level, "actionSummary": approval.action_summary})
     if level < HIGHEST_ESCALATION:
         return
-    alert = uow.alert(
+    uow.alert(
         "APPROVAL_OVERDUE",
         AlertSeverity.CRITICAL,
         "A request for approval is overdue",
@@ -114,6 +113,6 @@ def _raise(uow: UnitOfWork, approval: ApprovalRecord, record_id: UUID | None) ->
         project_id=approval.project_id,
         instance_id=approval.requester_instance_id,
         task_id=approval.task_id,
-        metadata_={"approvalId": str(approval.id)},
+        about_id=approval.id,
+        metadata={"approvalId": str(approval.id)},
     )
-    uow.notify(ALERT_OPENED, alert, {"severity": AlertSeverity.CRITICAL.value})

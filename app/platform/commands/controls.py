@@ -10,7 +10,6 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from app.commands import Done, Refusal, Refused, command
-from app.governance.budgets import ALERT_OPENED
 from app.platform.commands.cascade import Cascade
 from app.platform.rules import is_at_least, strictest
 from app.unit_of_work import UnitOfWork
@@ -156,5 +155,4 @@ async def _alert(uow: UnitOfWork, control: OperatorControl) -> None:
     if known is not None:
         known.severity, known.title, known.description = severity, title, control.reason or title
         return
-    alert = uow.alert(ALERT_TYPE, severity, title, control.reason or title, project_id=control.project_id)
-    uow.notify(ALERT_OPENED, alert, {"severity": severity.value})
+    uow.alert(ALERT_TYPE, severity, title, control.reason or title, project_id=control.project_id)

@@ -60,7 +60,8 @@ async def set_identity(
             AlertSeverity.INFO,
             f"The soul of {template.name} changed",
             "Its owners were told. Its versions keep the prompts that they were built with.",
-            metadata_={"templateId": str(template.id)},
+            about_id=template.id,
+            metadata={"templateId": str(template.id)},
         )
     return identity
 
