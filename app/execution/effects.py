@@ -54,6 +54,12 @@ async def tool_execution(uow: UnitOfWork, approval: ApprovalRecord, caused_by_id
         await _return_tasks(uow, approval, [approval.task_id], caused_by_id)
 
 
+async def held_work(uow: UnitOfWork, approval: ApprovalRecord, caused_by_id: UUID) -> None:
+    """APR-13. What waited for the decision goes on; the step itself is still to be taken, by whoever asked for it."""
+    if approval.status is ApprovalDecision.APPROVED and approval.task_id is not None:
+        await _return_tasks(uow, approval, [approval.task_id], caused_by_id)
+
+
 async def budget_override(uow: UnitOfWork, approval: ApprovalRecord, caused_by_id: UUID) -> None:
     """BUD-4. More for today; the agent that its budget had paused goes on, and the work held with it."""
     if approval.status is not ApprovalDecision.APPROVED:
@@ -136,4 +142,11 @@ async def _status_before(uow: UnitOfWork, task: Task) -> str | None:
     return await uow.session.scalar(statement)
 
 
-EFFECTS.update(TOOL_EXECUTION=tool_execution, BUDGET_OVERRIDE=budget_override)
+EFFECTS.update(
+    TOOL_EXECUTION=tool_execution,
+    BUDGET_OVERRIDE=budget_override,
+    COMPLETE_TASK=held_work,
+    RUN_START=held_work,
+    SPAWN=held_work,
+    TRANSITION=held_work,
+)

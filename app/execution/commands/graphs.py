@@ -17,6 +17,7 @@ from app.execution.standing import lock_task
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import OpEventType, TaskSource, TaskStatus
+from db.ids import new_id
 from db.models import Task, TaskDependency
 
 MOST_EDGES: Final = 2_000
@@ -45,10 +46,12 @@ async def decompose_task(uow: UnitOfWork, task_id: UUID, max_phases: int | None 
     strategy = strategy_of(task.type)
     phases = cut(strategy, most)
     made: list[Task] = []
+    ids = sorted(new_id(uow.now) for _ in phases)  # ids sort by creation, and the first phase comes first
     for at, phase in enumerate(phases):
         made.append(
             add_task(
                 uow,
+                id=ids[at],
                 project_id=task.project_id,
                 parent_task_id=task.id,
                 title=f"{phase.verb} — {task.title}"[:LONGEST_TITLE],

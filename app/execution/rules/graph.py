@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from db.enums import TaskStatus
 
@@ -104,16 +104,16 @@ def cycles(waits: Mapping[N, Sequence[N]]) -> list[list[N]]:
     return found
 
 
-class Path(NamedTuple):
+class Path(NamedTuple, Generic[N]):
     """The longest chain of work."""
 
-    nodes: list[object]
+    nodes: list[N]
     """In the order in which they are done."""
     length: float
     """Sum of what the nodes take."""
 
 
-def critical_path(waits: Mapping[N, Sequence[N]], takes: Mapping[N, float]) -> Path:
+def critical_path(waits: Mapping[N, Sequence[N]], takes: Mapping[N, float]) -> Path[N]:
     """DAG-2. The chain of nodes that takes longest from its first to its last; of equals the one found first.
 
     Nodes of no length count, and make a chain longer by being on it. Raises ValueError where there is a cycle: ask
@@ -132,7 +132,7 @@ def critical_path(waits: Mapping[N, Sequence[N]], takes: Mapping[N, float]) -> P
         return Path([], 0.0)
     last: N | None = max(order, key=lambda one: best[one])
     length = best[last][0] if last is not None else 0.0
-    nodes: list[object] = []
+    nodes: list[N] = []
     while last is not None:
         nodes.append(last)
         last = before[last]
