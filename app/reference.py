@@ -40,6 +40,12 @@ _MACHINES: Final[Sequence[tuple[str, str, Machine[Any]]]] = (
     ("Approvals", "An escalated request may be raised again (APR-8).", governance.APPROVAL),
     ("Tasks", "TSK-1. Every task begins in INBOX (TSK-2).", execution.TASK),
     ("Alerts", "ALR-1. The gateway resolves what it raised once the cause is gone.", platform.ALERT),
+    ("Runs", "RUN-1. Every run begins RUNNING, if policy lets it begin.", execution.RUN),
+    (
+        "Tool calls",
+        "TOL-1. A call begins with its verdict: RUNNING, PENDING or DENIED. A failed one is tried again three times.",
+        execution.TOOL_CALL,
+    ),
     ("Operators", "DEACTIVATED is for good.", identity.OPERATOR),
 )
 

@@ -50,6 +50,11 @@ _RETRYABLE: Final = frozenset({"40001", "40P01"})
 _UNIQUE_VIOLATION: Final = "23505"
 
 
+def utc_now() -> datetime:
+    """The moment of a command; tests set the clock here."""
+    return datetime.now(UTC)
+
+
 class RefusedAfterChange(Exception):
     """A mistake in a command: it changed rows and then refused, which would commit half of what it does. Nothing of it
     is kept. Check before the first change, or say `Refused(…, keeps=True)` where the change belongs to the refusal."""
@@ -81,7 +86,7 @@ class UnitOfWork:
         self.key = key
         self.actor = actor
         self.tenant_id = tenant_id or actor.tenant_id
-        now = datetime.now(UTC)
+        now = utc_now()
         self.now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         self._permission = permission
         self._changes: list[ChangeDraft] = []

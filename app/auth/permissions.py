@@ -243,9 +243,18 @@ INSTANCE_PERMISSIONS: Final = frozenset(READ_PERMISSION[name] for name in INSTAN
 INSTANCE_OWN: Final = frozenset({"read:approvals", "read:policies", "read:versions"})
 """Those of them that reach its own rows alone, where the others reach its project's (decision 31)."""
 
-INSTANCE_ACTIONS: Final = frozenset({"assign:tasks", "evaluate:policies", "transition:tasks", "write:op-events"})
+INSTANCE_ACTIONS: Final = frozenset(
+    {
+        "assign:tasks",
+        "evaluate:policies",
+        "execute:runs",
+        "execute:tool-calls",
+        "transition:tasks",
+        "write:op-events",
+    }
+)
 """What an agent may do besides reading, each for itself alone (RBAC-11): ask whether policy lets it act, claim tasks,
-work on those that are assigned to it and move them, send its telemetry."""
+work on those that are assigned to it and move them, report its runs and tool calls, send its telemetry."""
 
 OWN_COLUMN: Final[Mapping[str, str]] = MappingProxyType({"ApprovalRecord": "requester_instance_id"})
 """The column that makes a row of such a type an agent's own. A type without one is in no list that an agent sees: it

@@ -64,6 +64,9 @@ async def budget_override(uow: UnitOfWork, approval: ApprovalRecord, caused_by_i
     """BUD-4. More for today; the agent that its budget had paused goes on, and the work held with it."""
     if approval.status is not ApprovalDecision.APPROVED:
         return
+    if approval.target_entity == Task.__name__:
+        await _widen_task(uow, approval, caused_by_id)
+        return
     is_about_agent = approval.target_entity == AgentInstance.__name__
     instance = await uow.lock(AgentInstance, approval.target_id if is_about_agent else approval.requester_instance_id)
     if instance is None:
@@ -81,6 +84,17 @@ async def budget_override(uow: UnitOfWork, approval: ApprovalRecord, caused_by_i
             approval_id=str(approval.id),
         )
     await _return_tasks(uow, approval, await _held_with(uow, approval), caused_by_id)
+
+
+async def _widen_task(uow: UnitOfWork, approval: ApprovalRecord, caused_by_id: UUID) -> None:
+    """BUD-5. More for a task that had spent its budget; it goes on where it was."""
+    task = await uow.lock(Task, approval.target_id)
+    if task is None or task.budget_allocated is None:
+        return
+    task.budget_allocated += Decimal(approval.estimated_cost or 0)
+    task.budget_remaining = max(task.budget_allocated - task.actual_cost, Decimal(0))
+    approval.used_at = uow.now
+    await _return_tasks(uow, approval, [task.id], caused_by_id)
 
 
 async def _held_with(uow: UnitOfWork, approval: ApprovalRecord) -> list[UUID]:

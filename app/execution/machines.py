@@ -1,9 +1,9 @@
-"""The life of a task, as a table."""
+"""The lives of tasks, runs and tool calls, as tables."""
 
 from typing import Final
 
 from app.lifecycle import HUMAN, HUMAN_OR_SYSTEM, SYSTEM, Machine
-from db.enums import ActorType, TaskStatus
+from db.enums import ActorType, RunStatus, TaskStatus, ToolCallStatus
 
 _ANYBODY: Final = frozenset(ActorType)
 _AGENT_OR_HUMAN: Final = frozenset({ActorType.AGENT, ActorType.HUMAN})
@@ -68,3 +68,31 @@ TASK: Final[Machine[TaskStatus]] = {
     TaskStatus.CANCELED: {},
 }
 """TSK-1. Guards come on top (`app/execution/rules.py`)."""
+
+RUN: Final[Machine[RunStatus]] = {
+    RunStatus.RUNNING: {
+        RunStatus.COMPLETED: _ANYBODY,
+        RunStatus.FAILED: _ANYBODY,
+        RunStatus.TIMEOUT: SYSTEM,
+    },
+    RunStatus.COMPLETED: {},
+    RunStatus.FAILED: {},
+    RunStatus.TIMEOUT: {},
+}
+"""RUN-1. Whoever acts for an agent ends its runs: the agent itself, or an operator in its place."""
+
+TOOL_CALL: Final[Machine[ToolCallStatus]] = {
+    ToolCallStatus.PENDING: {
+        ToolCallStatus.RUNNING: SYSTEM,
+        ToolCallStatus.DENIED: SYSTEM,
+    },
+    ToolCallStatus.RUNNING: {
+        ToolCallStatus.SUCCESS: _ANYBODY,
+        ToolCallStatus.FAILED: _ANYBODY,
+    },
+    ToolCallStatus.FAILED: {ToolCallStatus.RUNNING: _AGENT_OR_HUMAN},
+    ToolCallStatus.DENIED: {},
+    ToolCallStatus.SUCCESS: {},
+}
+"""TOL-1. What waits for approval is let go or denied by its decision (TOL-2); a failed call is tried again at most
+three times."""

@@ -32,14 +32,15 @@ def add_budget_extra(uow: UnitOfWork, instance: AgentInstance, usd: Decimal) -> 
     instance.metadata_ = notes
 
 
-async def contain_spend(uow: UnitOfWork, instance_id: UUID, overrun: Overrun) -> None:
+async def contain_spend(uow: UnitOfWork, instance_id: UUID, overrun: Overrun) -> UUID | None:
     """BUD-4. Pause an instance whose limit of money is used up, hold its work, and ask for more; once a day.
 
-    What is recorded hangs on the command's first record.
+    What is recorded hangs on the command's first record. Gives the id of the BUDGET_EXCEEDED record; None where there
+    was nothing to contain.
     """
     instance = await uow.lock(AgentInstance, instance_id)
     if instance is None or instance.state is not InstanceState.ACTIVE or _is_contained(instance, uow.now):
-        return
+        return None
     limit, spend = overrun.limit or Decimal(0), overrun.spend or Decimal(0)
     cause = uow.record(
         ChangeRecordType.BUDGET_EXCEEDED,
@@ -89,6 +90,7 @@ async def contain_spend(uow: UnitOfWork, instance_id: UUID, overrun: Overrun) ->
         version_id=instance.version_id,
         caused_by_id=cause,
     )
+    return cause
 
 
 def _is_contained(instance: AgentInstance, now: datetime) -> bool:

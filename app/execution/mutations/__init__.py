@@ -1,5 +1,5 @@
 """Mutations of execution."""
 
-from app.execution.mutations import tasks
+from app.execution.mutations import runs, tasks
 
-FIELDS = (*tasks.FIELDS,)
+FIELDS = (*tasks.FIELDS, *runs.FIELDS)

@@ -48,13 +48,13 @@ def overruns(facts: Facts, action: Action) -> list[Overrun]:
     if day is not None:
         day += spend.extra_today
         if spend.today >= day:
-            text = f"Today's limit of {_dollars(day)} is used up: {_dollars(spend.today)} are spent."
+            text = f"Today's limit of {dollars(day)} is used up: {dollars(spend.today)} are spent."
             found.append(Overrun("DAY", text, True, True, day, spend.today))
     if month is not None and spend.month >= month:
-        text = f"This month's limit of {_dollars(month)} is used up: {_dollars(spend.month)} are spent."
+        text = f"This month's limit of {dollars(month)} is used up: {dollars(spend.month)} are spent."
         found.append(Overrun("MONTH", text, True, True, month, spend.month))
     elif month is not None and spend.month + cost > month:
-        text = f"{_dollars(cost)} more would pass this month's limit of {_dollars(month)}."
+        text = f"{dollars(cost)} more would pass this month's limit of {dollars(month)}."
         found.append(Overrun("MONTH", text, True))
     if tokens is not None and (
         spend.tokens_today >= tokens or spend.tokens_today + max(action.estimated_tokens, 0) > tokens
@@ -63,23 +63,28 @@ def overruns(facts: Facts, action: Action) -> list[Overrun]:
     if found:
         return found
     if run is not None and cost > run:
-        found.append(Overrun("RUN", f"{_dollars(cost)} are more than the {_dollars(run)} that a run may cost.", False))
+        found.append(Overrun("RUN", f"{dollars(cost)} are more than the {dollars(run)} that a run may cost.", False))
     if day is not None and spend.today + cost > day:
-        found.append(Overrun("DAY", f"{_dollars(cost)} more would pass today's limit of {_dollars(day)}.", False))
+        found.append(Overrun("DAY", f"{dollars(cost)} more would pass today's limit of {dollars(day)}.", False))
     task = facts.task
     if task is not None and task.budget is not None and task.actual_cost + cost > task.budget:
-        text = f"{_dollars(cost)} more would pass the task's budget of {_dollars(task.budget)}."
+        text = f"{dollars(cost)} more would pass the task's budget of {dollars(task.budget)}."
         found.append(Overrun("TASK", text, False))
     return found
 
 
 def _limit(facts: Facts, name: str) -> Decimal | None:
-    """The envelope's limit, narrowed by the instance's own (BUD-1)."""
-    own, given = facts.cost_caps.get(name), facts.policy.cost_limits.get(name)
+    return narrowed(facts.policy.cost_limits, facts.cost_caps, name)
+
+
+def narrowed(limits: Mapping[str, Decimal], caps: Mapping[str, Decimal], name: str) -> Decimal | None:
+    """A limit of the policy, narrowed by the instance's own (BUD-1); None where neither says anything."""
+    own, given = caps.get(name), limits.get(name)
     if own is None or given is None:
         return given if own is None else own
     return min(own, given)
 
 
-def _dollars(amount: Decimal) -> str:
+def dollars(amount: Decimal) -> str:
+    """An amount of money in words."""
     return f"{amount.normalize():f} US dollars"
