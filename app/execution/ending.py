@@ -14,7 +14,7 @@ from app.execution.machines import TOOL_CALL
 from app.execution.moving import move_task
 from app.execution.rules.prices import PRICES_KEY, Tokens, cost_of, is_mismatch, price_of
 from app.governance.approving import make_request
-from app.governance.budgets import ALERT_OPENED, EXTRA_SHARE
+from app.governance.budgets import EXTRA_SHARE
 from app.governance.deciding import OPEN
 from app.governance.policy.budget import dollars
 from app.governance.spend import Tick, spend
@@ -236,7 +236,7 @@ async def hold_spent_task(uow: UnitOfWork, task: Task, *, instance_id: UUID | No
     )
     if task.status is TaskStatus.IN_PROGRESS:
         await move_task(uow, task, TaskStatus.NEEDS_APPROVAL, reason=reason, by_system=True, caused_by_id=cause)
-    alert = uow.alert(
+    uow.alert(
         "BUDGET_EXCEEDED",
         AlertSeverity.WARNING,
         "A task's budget is used up",
@@ -244,7 +244,6 @@ async def hold_spent_task(uow: UnitOfWork, task: Task, *, instance_id: UUID | No
         task_id=task.id,
         project_id=task.project_id,
     )
-    uow.notify(ALERT_OPENED, alert, {"severity": AlertSeverity.WARNING.value})
     make_request(
         uow,
         "BUDGET_OVERRIDE",
@@ -274,7 +273,7 @@ async def _is_asked(uow: UnitOfWork, task: Task) -> bool:
 
 def _alert(uow: UnitOfWork, about: Subjects, text: str) -> None:
     """RUN-4. A run that cost more than it may: it has ended all the same."""
-    alert = uow.alert(
+    uow.alert(
         "BUDGET_EXCEEDED",
         AlertSeverity.WARNING,
         "A run cost more than it may",
@@ -284,4 +283,3 @@ def _alert(uow: UnitOfWork, about: Subjects, text: str) -> None:
         run_id=about.run.id,
         task_id=about.run.task_id,
     )
-    uow.notify(ALERT_OPENED, alert, {"severity": AlertSeverity.WARNING.value})

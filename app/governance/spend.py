@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
-from app.governance.budgets import ALERT_OPENED, contain_spend
+from app.governance.budgets import contain_spend
 from app.governance.loading import policies_in, policies_statement
 from app.governance.policy.budget import BUDGET_EXTRA, Overrun, budget_extra, dollars, narrowed
 from app.unit_of_work import UnitOfWork
@@ -146,7 +146,7 @@ def _warn(uow: UnitOfWork, instance: AgentInstance, used: Decimal) -> None:
         return
     assert instance.spend_reset_at is not None  # noqa: S101 - `_count` set it
     instance.metadata_ = {**(instance.metadata_ or {}), _WARNED: instance.spend_reset_at.isoformat()}
-    alert = uow.alert(
+    uow.alert(
         "BUDGET_CRITICAL",
         AlertSeverity.WARNING,
         "An agent's budget of today is nearly used up",
@@ -154,4 +154,3 @@ def _warn(uow: UnitOfWork, instance: AgentInstance, used: Decimal) -> None:
         instance_id=instance.id,
         project_id=instance.project_id,
     )
-    uow.notify(ALERT_OPENED, alert, {"severity": AlertSeverity.WARNING.value})
