@@ -10,11 +10,12 @@ from functools import partial
 from graphql import GraphQLError, OperationType
 
 from app.auth.actor import Actor, ActorKind
+from app.auth.claims import TokenRejected
 from app.auth.setup import open_authenticator
 from app.database import find_connections, open_database
 from app.graph.context import OperationContext
 from app.graph.documents import Operation
-from app.graph.errors import RateLimited
+from app.graph.errors import RateLimited, Unauthenticated
 from app.graph.execution import Executor, Hooks, Report
 from app.graph.limits import Limits
 from app.graph.rates import Rate
@@ -27,6 +28,7 @@ from app.http.metrics import Metrics
 from app.http.tasks import cancelled
 from app.http.tracing import Tracing
 from app.live.doorbell import Doorbell, NatsLine, PostgresLine
+from app.live.hub import Live
 from app.query.compiler import Compiler
 from app.schema import schema
 from app.sealing import open_seal
@@ -59,8 +61,22 @@ class Gateway:
         hooks = Hooks(self._admit, self._observe, *([tracing.operation] if tracing else []))
         shortcut = Compiler(schema()._schema) if settings.compiled_queries else None
         self.executor = Executor(schema(), _operation_limits(settings), hooks, shortcut)
+        self.live = Live(
+            database,
+            self.executor,
+            self.live_operation,
+            self.authenticator.renew,
+            refuse_unreadable,
+            settings.streams_per_caller,
+        )
         self.endpoint = GraphQLEndpoint(
-            self.executor, self.authenticator.authenticate, self.operation, _edge_limits(settings), page
+            self.executor,
+            self.authenticator.authenticate,
+            self.operation,
+            _edge_limits(settings),
+            page,
+            self.live,
+            self.renew,
         )
         self.sockets = self.endpoint.sockets
 
@@ -91,6 +107,19 @@ class Gateway:
             yield OperationContext(
                 actor, reading, request_id, self.metrics.loader_batch, sign, self._seal, self._recent
             )
+
+    @asynccontextmanager
+    async def live_operation(self, actor: Actor, request_id: str) -> AsyncIterator[OperationContext]:
+        """The context of one batch of events: of the primary, since a replica may not have yet what they tell of."""
+        async with self.database.read(actor, primary=True) as reading:
+            yield OperationContext(actor, reading, request_id, self.metrics.loader_batch)
+
+    async def renew(self, actor: Actor) -> Actor:
+        """The caller of an open connection, as the database has them now. Raises Unauthenticated."""
+        try:
+            return await self.authenticator.renew(actor)
+        except TokenRejected:
+            raise Unauthenticated("This caller may not come in any more.") from None
 
     def instance_token(self, actor: Actor, instance_id: str, epoch: int) -> str | None:
         """A token for an agent of the caller's tenant; None where the gateway has no key to sign with."""
@@ -127,12 +156,15 @@ async def open_gateway(settings: Settings, metrics: Metrics, tracing: Tracing | 
         doorbell = open_doorbell(settings, database)
         database.bell = doorbell
         gateway = Gateway(settings, database, metrics, tracing)
+        doorbell.listen(gateway.live.ring, gateway.live.restored)
         listening = asyncio.create_task(doorbell.run(), name="doorbell")
+        looking = asyncio.create_task(gateway.live.run(), name="live")
         try:
             yield gateway
         finally:
             await gateway.event_writer.close()
-            await cancelled(listening)
+            await cancelled(listening, looking)
+            await gateway.live.close()
             await gateway.authenticator.close()
     finally:
         await database.close()
@@ -164,4 +196,8 @@ def _edge_limits(settings: Settings) -> EdgeLimits:
         ws_max_message_bytes=settings.ws_max_message_bytes,
         ws_max_connections=settings.ws_max_connections,
         ws_max_operations=settings.ws_max_operations,
+        connections_per_caller=settings.connections_per_caller,
+        queue_messages=settings.stream_queue_messages,
+        queue_bytes=settings.stream_queue_bytes,
+        heartbeat_seconds=settings.stream_heartbeat_seconds,
     )

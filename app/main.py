@@ -69,10 +69,12 @@ class Application:
         return self._gateway
 
     async def drain(self, seconds: float) -> None:
-        """Bring the open sockets to an end, and say that no new work is wanted."""
+        """Bring streams and sockets to an end, each stream with where it can go on, and say that no new work is
+        wanted."""
         self.health.stop()
         if self._gateway is not None:
-            await self._gateway.sockets.drain(seconds)
+            self._gateway.live.drain()
+            await self._gateway.endpoint.drain(seconds)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Everything goes to one path, so no router stands before it.
@@ -97,6 +99,7 @@ class Application:
             jobs = Jobs(gateway.database, JOBS) if self._settings.jobs else None
             working = None if jobs is None else asyncio.create_task(jobs.run(), name="jobs")
             self._metrics.gauge("sockets", "Open sockets and what runs on them.", "what", self._open_sockets)
+            self._metrics.gauge("live", "Subscribers, and what they share.", "what", gateway.live.figures)
             try:
                 yield
             finally:
@@ -109,7 +112,8 @@ class Application:
 
     def _open_sockets(self) -> dict[str, float]:
         sockets = self.gateway.sockets
-        return {"connections": sockets.connections, "operations": sockets.operations}
+        streams = self.gateway.endpoint.streams
+        return {"connections": sockets.connections, "operations": sockets.operations, "http_streams": streams}
 
     async def _answers(self) -> None:
         await self.gateway.database_answers()

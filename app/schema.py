@@ -30,6 +30,7 @@ from app.identity import queries as identity
 from app.intelligence import queries as intelligence
 from app.legacy import queries as legacy
 from app.lineage import queries as lineage
+from app.live import subscriptions as live
 from app.notification import queries as notification
 from app.platform import emergency
 from app.platform import mutations as platform_mutations
@@ -95,8 +96,16 @@ def schema() -> strawberry.Schema:
         [one for domain in MUTATIONS for one in domain.FIELDS],
         description="Everything that may be changed. Each field is one governed command: it checks, locks and records.",
     )
+    subscription = create_type(
+        "Subscription",
+        list(live.FIELDS),
+        description="What is told as it happens. A stream that the gateway ends says why, and where to go on from.",
+    )
     made = strawberry.Schema(
-        query=query, mutation=mutation, config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True)
+        query=query,
+        mutation=mutation,
+        subscription=subscription,
+        config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
     )
     bind(made._schema)
     return made

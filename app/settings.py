@@ -206,10 +206,34 @@ class Settings(BaseSettings):
     ws_ping_seconds: float = Field(
         default=20, gt=0, le=600, description="Time between the gateway's pings to a socket."
     )
+    connections_per_caller: int = Field(
+        default=500,
+        ge=1,
+        description="Open sockets and streams over HTTP that one operator or agent may have, in each worker process.",
+    )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Web origins besides the gateway's own that may call it, separated by commas "
         "(`https://console.example.com`).",
+    )
+
+    # Group: Streams
+    streams_per_caller: int = Field(
+        default=1_000,
+        ge=1,
+        description="Subscriptions that one operator or agent may have running, in each worker process.",
+    )
+    stream_queue_messages: int = Field(
+        default=1_000,
+        ge=1,
+        description="Events that wait for a subscriber who reads slowly; one more ends the stream, with its cursor.",
+    )
+    stream_queue_bytes: int = Field(default=1_048_576, ge=1024, description="The same, in bytes together.")
+    stream_heartbeat_seconds: float = Field(
+        default=12,
+        gt=0,
+        le=600,
+        description="Longest silence on a stream over HTTP (server-sent events, multipart); sockets have pings.",
     )
 
     # Group: Jobs

@@ -55,9 +55,9 @@ class Reading:
     Resolvers run side by side on one connection, so statements wait for each other here.
     """
 
-    def __init__(self, database: "Database", caller: Caller) -> None:
+    def __init__(self, database: "Database", caller: Caller, primary: bool = False) -> None:
         self.database = database
-        self._engine = database.read_engine
+        self._engine = database.engine if primary else database.read_engine
         self._caller = caller
         self._lock = asyncio.Lock()
         self._connection: AsyncConnection | None = None
@@ -149,9 +149,9 @@ class Database:
         """Rung after each transaction of a tenant; whoever appends to a log rings for that log as well."""
 
     @asynccontextmanager
-    async def read(self, caller: Caller) -> AsyncIterator[Reading]:
-        """A read-only snapshot for the caller."""
-        reading = Reading(self, caller)
+    async def read(self, caller: Caller, *, primary: bool = False) -> AsyncIterator[Reading]:
+        """A read-only snapshot for the caller, of the primary where a replica's lag would be in the way."""
+        reading = Reading(self, caller, primary)
         try:
             yield reading
         finally:

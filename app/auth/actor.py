@@ -4,11 +4,11 @@ An actor is made by `app.auth.authenticate` from a token and one look at the dat
 tests and the jobs that act for the system.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import UUID
 
 from app.auth.permissions import (
@@ -22,6 +22,9 @@ from app.auth.permissions import (
 )
 from app.auth.scope import NO_GRANTS, NOWHERE, TENANT_WIDE, Grants, Reach, Scope
 from db.enums import InstanceState
+
+if TYPE_CHECKING:
+    from app.auth.claims import Token
 
 NO_TENANT: Final = UUID(int=0)
 """The tenant of the platform's own actor: no tenant has this id, so under row-level security it sees no row."""
@@ -59,6 +62,10 @@ class Actor:
     """The instance's project; None for everybody else."""
     instance_state: str | None = None
     """The instance's state as this request began; None for everybody else."""
+    grants_change_at: datetime | None = None
+    """When the first of the grants comes to its end (UTC); None where none does."""
+    token: "Token | None" = field(default=None, compare=False, repr=False)
+    """What the caller came with, to look at them again while a stream is open; None for those who have none."""
 
     def can(self, permission: str) -> bool:
         """Whether the permission is held anywhere at all. Where: `scope`."""
@@ -82,6 +89,11 @@ class Actor:
         Raises KeyError for what is not one of the 55 types.
         """
         return self.scope(READ_PERMISSION[type_name]) if self.may_read(type_name) else NOWHERE
+
+    @property
+    def principal(self) -> tuple[UUID, UUID]:
+        """Whose limits count."""
+        return self.tenant_id, self.id
 
     @cached_property
     def key(self) -> ActorKey:
@@ -111,6 +123,7 @@ def instance_actor(
     state: str,
     project_id: UUID,
     token_expires_at: datetime,
+    token: "Token | None" = None,
 ) -> Actor:
     """The actor of an agent. In QUARANTINED it has no permissions: `viewer` and the heartbeat need none
     (decision 26)."""
@@ -124,10 +137,11 @@ def instance_actor(
         token_expires_at=token_expires_at,
         project_id=project_id,
         instance_state=state,
+        token=token,
     )
 
 
-def platform_actor(token_expires_at: datetime) -> Actor:
+def platform_actor(token_expires_at: datetime, token: "Token | None" = None) -> Actor:
     """The actor of the platform token (decision 24): no tenant, and the permissions that no tenant's role has."""
     return Actor(
         kind=ActorKind.PLATFORM,
@@ -137,6 +151,7 @@ def platform_actor(token_expires_at: datetime) -> Actor:
         name="platform",
         permissions=Grants.everywhere(PLATFORM_PERMISSIONS),
         token_expires_at=token_expires_at,
+        token=token,
     )
 
 

@@ -92,12 +92,21 @@ class Authenticator:
         named first.
         """
         if token.kind is ActorKind.PLATFORM:
-            return platform_actor(token.expires_at)
+            return platform_actor(token.expires_at, token)
         if tenant is not None and token.tenant is not None and tenant != token.tenant:
             raise TokenRejected("the header names another tenant than the token")
         if token.kind is ActorKind.INSTANCE:
             return await self._instance(token)
         return await self._operator(token, token.tenant or tenant)
+
+    async def renew(self, actor: Actor) -> Actor:
+        """The caller as the database has them now, by the token that they came with.
+
+        Raises TokenRejected for whoever may not come in any more.
+        """
+        if actor.token is None:
+            return actor
+        return await self.resolve(actor.token, actor.tenant_slug or None)
 
     async def close(self) -> None:
         """Let go of the issuer's connections."""
@@ -125,14 +134,18 @@ class Authenticator:
             raise Unauthenticated(f"You belong to several tenants: name one in the header {TENANT_HEADER}.")
         if found["status"] != OperatorStatus.ACTIVE:
             raise TokenRejected(f"operator {found['id']} is {found['status']}")
+        grants = [_assignment(grant) for grant in found["grants"]]
+        ends = [grant.expires_at for grant in grants]
         return Actor(
             kind=ActorKind.OPERATOR,
             tenant_id=UUID(found["tenant_id"]),
             tenant_slug=found["tenant_slug"],
             id=UUID(found["id"]),
             name=found["name"],
-            permissions=Grants.union(map(_assignment, found["grants"]), self._now()),
+            permissions=Grants.union(grants, self._now()),
             token_expires_at=token.expires_at,
+            grants_change_at=min((end for end in ends if end is not None and end > self._now()), default=None),
+            token=token,
         )
 
     async def _instance(self, token: Token) -> Actor:
@@ -155,6 +168,7 @@ class Authenticator:
             state=found["state"],
             project_id=UUID(found["project_id"]),
             token_expires_at=token.expires_at,
+            token=token,
         )
 
     async def _find(self, sql: str, *arguments: Any) -> dict[str, Any] | None:

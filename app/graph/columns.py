@@ -19,6 +19,7 @@ def masked(show: Callable[[Any], Any], permission: str) -> Any:
 
     def make(declaration: Declaration, name: str, shape: Shape) -> GraphField:
         declaration.masks[name] = Mask(show, permission)
+        declaration.personal[name] = permission
         column = declaration.column(name)
 
         def shown(row: Any, actor: Actor) -> Any:
@@ -39,6 +40,7 @@ def redacted(safe: str, permission: str, *authors: str) -> Any:
 
     def make(declaration: Declaration, name: str, shape: Shape) -> GraphField:
         column = declaration.column(name)
+        declaration.personal[name] = permission
 
         def shown(row: Any, actor: Actor) -> Any:
             safe_text = getattr(row, safe)

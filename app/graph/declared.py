@@ -21,6 +21,7 @@ class Declaration:
         self.columns: dict[str, Column[Any]] = {}
         self.relations: dict[str, Relation] = {}
         self.masks: dict[str, Mask] = {}
+        self.personal: dict[str, str] = {}
 
     def column(self, name: str) -> Column[Any]:
         """The column that a field shows."""

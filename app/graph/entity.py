@@ -204,6 +204,7 @@ def entity(
                 own,
                 default_hours,
                 private,
+                declaration.personal,
             )
         )
         return cast("type[T]", made)

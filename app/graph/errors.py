@@ -14,6 +14,8 @@ The whole tree::
         ├── Timeout                  TIMEOUT                     the operation or one of its statements took too long
         ├── PersistedQueryNotFound   PERSISTED_QUERY_NOT_FOUND   send the document along with its hash
         ├── CursorExpired            CURSOR_EXPIRED              says the oldest number that can still be had
+        ├── SlowConsumer             SLOW_CONSUMER               the client did not keep up; says its last cursor
+        ├── StreamInterrupted        STREAM_INTERRUPTED          the gateway ended a stream; says its last cursor
         └── Internal                 INTERNAL                    masked; `requestId` finds the cause in the log
 
 Raise these anywhere under the graph; whatever else is raised is logged with its traceback and leaves as ``Internal``
@@ -49,6 +51,8 @@ class ErrorCode(StrEnum):
     TIMEOUT = "TIMEOUT"
     PERSISTED_QUERY_NOT_FOUND = "PERSISTED_QUERY_NOT_FOUND"
     CURSOR_EXPIRED = "CURSOR_EXPIRED"
+    SLOW_CONSUMER = "SLOW_CONSUMER"
+    STREAM_INTERRUPTED = "STREAM_INTERRUPTED"
     INTERNAL = "INTERNAL"
 
 
@@ -164,6 +168,30 @@ class CursorExpired(GraphError):
 
     def __init__(self, oldest: str, **where: Any) -> None:
         super().__init__(f"What followed this cursor is no longer kept. Start from {oldest}.", oldest=oldest, **where)
+
+
+class SlowConsumer(GraphError):
+    """The client took its events more slowly than they came; ``cursor`` is that of the last one it was sent."""
+
+    code = ErrorCode.SLOW_CONSUMER
+
+    def __init__(self, cursor: str | None, **where: Any) -> None:
+        go_on = "go on from `cursor`" if cursor is not None else "read what it shows anew"
+        super().__init__(
+            f"This client does not keep up. Subscribe again and {go_on}; filter, or select less of each event.",
+            cursor=cursor,
+            **where,
+        )
+
+
+class StreamInterrupted(GraphError):
+    """The gateway ends a stream that nothing is wrong with; ``cursor`` is where the next one goes on, if it can."""
+
+    code = ErrorCode.STREAM_INTERRUPTED
+
+    def __init__(self, why: str, cursor: str | None, **where: Any) -> None:
+        go_on = "go on from `cursor`" if cursor is not None else "read what it shows anew"
+        super().__init__(f"{why} Subscribe again and {go_on}.", cursor=cursor, **where)
 
 
 class Internal(GraphError):

@@ -76,6 +76,8 @@ class Outcome:
     executed: bool = False
     """Whether execution began, and so whether the response has the key ``data``."""
     extensions: Mapping[str, Any] = field(default_factory=dict)
+    failure: BaseException | None = None
+    """A cause that nobody expected, of one of the errors, where whoever asked may want to try again."""
 
     @property
     def code(self) -> str:
@@ -164,6 +166,7 @@ class Executor:
         self.schema: Final = schema._schema  # Strawberry has no other door to graphql-core's schema
         self._core: Final[type[CoreExecutor[Any]]] = schema.execution_context_class
         self._hooks = hooks or Hooks()
+        self.observe: Final = self._hooks.observe
         self._shortcut = shortcut
         self._documents = Documents(self.schema, self.limits)
         self._descriptions: Lru[tuple[str, str | None, bytes], orjson.Fragment] = Lru(8, 32 * 2**20)
@@ -241,6 +244,14 @@ class Executor:
                 outcome = Outcome([masked(error, request_id)])
             self._finish(operation, outcome, started, context, request_id)
             yield outcome
+
+    def bind(self, operation: Operation, variables: Mapping[str, Any] | None, context: Any) -> CoreExecutor[Any]:
+        """The executor of an operation that may run, for whoever runs it in a way of their own: `app.graph.selection`.
+
+        Raises `Refused`.
+        """
+        self._begin(operation, variables, context)
+        return self._executor(operation.document.node, operation.name, variables, context)
 
     def _begin(
         self, operation: Operation, variables: Mapping[str, Any] | None, context: Any
@@ -348,7 +359,7 @@ class Executor:
             cost=outcome.extensions.get("cost", {}).get("requested"),
             request_id=request_id,
         )
-        self._hooks.observe(Report(operation, outcome, seconds, context))
+        self.observe(Report(operation, outcome, seconds, context))
 
 
 @dataclass(frozen=True, slots=True)

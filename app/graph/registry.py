@@ -98,6 +98,8 @@ class EntityType:
     """A list without a condition on the clock goes back this many hours only (decision 9)."""
     private: tuple[str, str] | None = None
     """(owner's key, whether the row is shared): who is not the owner sees shared rows only (WATCH-1)."""
+    personal: Mapping[str, str] = field(default_factory=dict)
+    """Field name (as in Python) -> permission: what holders of it see alike, and others by whether it is theirs."""
     row: type = field(init=False)
 
     def __post_init__(self) -> None:

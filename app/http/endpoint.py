@@ -1,7 +1,8 @@
 """`/graphql`: queries and mutations over HTTP as the GraphQL over HTTP specification has them, and the way to the rest.
 
-POST with JSON, GET for queries, GraphiQL for a browser that asks for HTML, WebSocket for subscriptions. One place reads
-requests and one writes answers, so that each status, each media type and each refusal is decided once.
+POST with JSON, GET for queries, GraphiQL for a browser that asks for HTML; for subscriptions WebSocket, server-sent
+events and multipart. One place reads requests and one writes answers, so that each status, each media type and each
+refusal is decided once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from app.graph.documents import Refused
+from app.graph.documents import Operation, Refused
 from app.graph.errors import (
     BadUserInput,
     GraphError,
@@ -38,10 +39,13 @@ from app.http.body import (
     read_body,
     require_json,
 )
-from app.http.caller import TENANT_HEADER, Authenticate, Caller, OpenContextFor
+from app.http.caller import TENANT_HEADER, Authenticate, Caller, OpenContextFor, Renew
+from app.http.connections import Connections
 from app.http.limits import EdgeLimits
-from app.http.negotiation import RESPONSES, STATUS, Media, negotiate, retry_after, status_of
+from app.http.negotiation import RESPONSES, STATUS, Media, negotiate, negotiate_stream, retry_after, status_of
 from app.http.request_id import request_id
+from app.http.streaming import stream, until_gone
+from app.http.streams import Message, Outbox, SourceStreams, Stream, Streams
 from app.http.tasks import cancelled
 from app.http.websocket import Sockets
 
@@ -58,6 +62,17 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Streamed:
+    """An answer that is a stream: of a subscription, or of one result."""
+
+    media: Media
+    request: GraphQLRequest
+    caller: Caller
+    operation: Operation | None
+    refused: Refused | None = None
+
+
 class GraphQLEndpoint:
     """The ASGI application of `/graphql`."""
 
@@ -68,21 +83,38 @@ class GraphQLEndpoint:
         context_factory: OpenContextFor,
         limits: EdgeLimits | None = None,
         page: Page | None = None,
+        streams: Streams | None = None,
+        renew: Renew | None = None,
     ) -> None:
+        """`streams` fills subscriptions; without it the schema's own async generators do. `renew` looks at the caller
+        of a socket again, before each operation."""
         self._executor = executor
         self._authenticate = authenticate
         self._open_context = context_factory
         self._limits = limits or EdgeLimits()
         self._page = page
-        self.sockets = Sockets(executor, authenticate, context_factory, self._limits)
+        self._streams = streams or SourceStreams(executor, context_factory)
+        self._open: set[asyncio.Task[Any]] = set()
+        self._connections = Connections(self._limits.connections_per_caller)
+        self.sockets = Sockets(
+            executor, authenticate, context_factory, self._streams, self._connections, self._limits, renew
+        )
 
     def routes(self, path: str = "/graphql") -> list[BaseRoute]:
         """The one path, for HTTP and for sockets."""
         return [Route(path, self), WebSocketRoute(path, self)]
 
+    @property
+    def streams(self) -> int:
+        """Streams over HTTP that are open."""
+        return len(self._open)
+
     async def drain(self, seconds: float) -> None:
-        """Come to an end with what is open, before the server closes it: see `Sockets.drain`."""
+        """Come to an end with what is open, before the server closes it: see `Sockets.drain`. Streams over HTTP end
+        by themselves, once whoever fills them has ended them."""
         await self.sockets.drain(seconds)
+        if self._open:
+            await asyncio.wait(self._open, timeout=seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -97,6 +129,9 @@ class GraphQLEndpoint:
         identity = request_id(scope)
         try:
             reply = await self._answer(scope, headers, receive, media)
+            if isinstance(reply, _Streamed):
+                await self._stream(reply, receive, send, identity)
+                return
         except ClientGone:
             return
         except HttpRefusal as refusal:
@@ -108,11 +143,12 @@ class GraphQLEndpoint:
     def _offers(self, method: str) -> Sequence[Media]:
         return (*RESPONSES, Media.HTML) if method == "GET" and self._page is not None else RESPONSES
 
-    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, media: Media | None) -> Reply:
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, media: Media | None) -> Reply | _Streamed:
         if scope["method"] not in ("GET", "POST"):
             error = BadUserInput("Send the operation with POST, or a query with GET.")
             raise HttpRefusal(405, error, {"Allow": "GET, POST"})
-        if media is None:
+        streaming, streams_first = negotiate_stream(headers.get("accept"))
+        if media is None and streaming is None:
             types = " or ".join(RESPONSES)
             raise HttpRefusal(406, BadUserInput(f"Answers are {types}. Accept one of them.", "Accept"))
         if scope["method"] == "POST":
@@ -122,7 +158,11 @@ class GraphQLEndpoint:
             request: GraphQLRequest | list[GraphQLRequest] = decode_query(scope["query_string"])
         else:
             request = decode_request(await read_body(headers, receive, self._limits.max_body_bytes))
-        working = self._respond(request, scope["method"], media, caller, request_id(scope))
+        if streaming is not None and isinstance(request, GraphQLRequest):
+            streamed = self._streamed(request, streaming, streams_first or media is None, scope["method"], caller)
+            if streamed is not None:
+                return streamed
+        working = self._respond(request, scope["method"], media or Media.JSON, caller, request_id(scope))
         return await _unless_gone(working, receive)
 
     async def _caller(self, headers: Headers) -> Caller:
@@ -170,6 +210,60 @@ class GraphQLEndpoint:
             message = f"The batch has {count} operations; at most {limit} are allowed."
             raise HttpRefusal(400, OperationTooComplex(count, limit, "batch", message))
 
+    def _streamed(
+        self, request: GraphQLRequest, media: Media, wanted: bool, method: str, caller: Caller
+    ) -> _Streamed | None:
+        """The stream that answers a request; None where JSON does: what is no subscription needs no stream, unless
+        the client likes one better (`wanted`)."""
+        try:
+            operation = self._executor.prepare(request)
+        except Refused as refused:
+            if not wanted or refused.malformed:
+                return None
+            return _Streamed(media, request, caller, None, refused)
+        if operation.kind is OperationType.MUTATION and method != "POST":
+            return None
+        if operation.kind is OperationType.SUBSCRIPTION or (wanted and media is Media.EVENTS):
+            return _Streamed(media, request, caller, operation)
+        return None
+
+    async def _stream(self, streamed: _Streamed, receive: Receive, send: Send, identity: str) -> None:
+        """Answer with a stream, for as long as the client listens."""
+        outbox = Outbox(self._limits.queue_messages, self._limits.queue_bytes)
+        with self._connections.counted(streamed.caller.principal):
+            filling = asyncio.create_task(self._fill(streamed, outbox, identity))
+            gone = asyncio.create_task(until_gone(receive))
+            sending = asyncio.create_task(stream(streamed.media, outbox, send, self._limits.heartbeat_seconds))
+            self._open.add(sending)
+            running: Stream | None = None
+            try:
+                await asyncio.wait((filling, gone), return_when=asyncio.FIRST_COMPLETED)
+                if filling.done():
+                    running = filling.result()
+                    await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._open.discard(sending)
+                await cancelled(filling, gone, sending)
+                if running is not None:
+                    running.close()
+
+    async def _fill(self, streamed: _Streamed, outbox: Outbox, identity: str) -> Stream | None:
+        operation, request, caller = streamed.operation, streamed.request, streamed.caller
+        try:
+            if operation is None:
+                raise streamed.refused or ValueError("a stream of nothing")
+            if operation.kind is OperationType.SUBSCRIPTION:
+                return await self._streams.subscribe(operation, request.variables, caller, identity, outbox)
+            async with self._open_context(caller, identity) as context:
+                outcome = await self._executor.run(operation, request.variables, context, identity)
+            outbox.send(Message(encode(outcome.payload())))
+            outbox.finish(())
+        except Refused as refused:
+            outbox.finish(self._executor.refusal(refused, identity).errors)
+        except Exception as error:
+            outbox.finish([masked(error, identity)])
+        return None
+
     async def _execute(self, request: GraphQLRequest, method: str, caller: Caller, identity: str) -> Outcome:
         try:
             operation = self._executor.prepare(request)
@@ -179,7 +273,10 @@ class GraphQLEndpoint:
                 raise HttpRefusal(400, refused.errors[0]) from None
             return outcome
         if operation.kind is OperationType.SUBSCRIPTION:
-            message = "Subscriptions run over a WebSocket to this same path, with the protocol graphql-transport-ws."
+            message = (
+                "Subscriptions need a transport that streams, on this same path: a WebSocket with the protocol "
+                "graphql-transport-ws, or Accept: text/event-stream."
+            )
             raise HttpRefusal(406, ValidationFailed(message, nodes=operation.node))
         if operation.kind is OperationType.MUTATION and method != "POST":
             error = ValidationFailed("Send mutations with POST; GET is for queries.", nodes=operation.node)
@@ -191,7 +288,7 @@ class GraphQLEndpoint:
 async def _unless_gone(working: Coroutine[Any, Any, Reply], receive: Receive) -> Reply:
     """Await the work; if the client hangs up first, cancel it and raise `ClientGone`."""
     work = asyncio.create_task(working)
-    gone = asyncio.create_task(_disconnected(receive))
+    gone = asyncio.create_task(until_gone(receive))
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
@@ -199,11 +296,6 @@ async def _unless_gone(working: Coroutine[Any, Any, Reply], receive: Receive) ->
         return work.result()
     finally:
         await cancelled(work, gone)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _refusal(refusal: HttpRefusal, media: Media) -> Reply:

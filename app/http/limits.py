@@ -18,3 +18,11 @@ class EdgeLimits:
     """Open sockets of this process."""
     ws_max_operations: int = 100
     """Operations that run on one socket at once."""
+    connections_per_caller: int = 500
+    """Open sockets and streams over HTTP of one caller, in this process."""
+    queue_messages: int = 1_000
+    """Events that wait for one subscriber who reads slowly."""
+    queue_bytes: int = 1_048_576
+    """Their size together."""
+    heartbeat_seconds: float = 12.0
+    """Longest silence on a stream over HTTP, so that no proxy takes it for dead."""

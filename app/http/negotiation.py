@@ -22,6 +22,10 @@ class Media(StrEnum):
     """For older clients: 200 for every well-formed request."""
     HTML = "text/html"
     """GraphiQL, for a browser."""
+    EVENTS = "text/event-stream"
+    """Server-sent events: graphql-sse, distinct connections."""
+    MULTIPART = "multipart/mixed"
+    """Multipart subscriptions, as Apollo has them: with the parameter ``subscriptionSpec=1.0``."""
 
 
 RESPONSES: Final = (Media.JSON, Media.GRAPHQL)
@@ -38,6 +42,8 @@ STATUS: Final = {
     ErrorCode.TIMEOUT: 504,
     ErrorCode.PERSISTED_QUERY_NOT_FOUND: 400,
     ErrorCode.CURSOR_EXPIRED: 400,
+    ErrorCode.SLOW_CONSUMER: 429,
+    ErrorCode.STREAM_INTERRUPTED: 503,
     ErrorCode.INTERNAL: 500,
 }
 """The status of a response that has no data, by the code of its first error."""
@@ -53,6 +59,7 @@ class _Range:
     subtype: str
     quality: float
     position: int
+    parameters: frozenset[tuple[str, str]] = frozenset()
 
     def fit(self, media: Media) -> int:
         """How closely it names the media type: 3 by name, 2 as ``type/*``, 1 as ``*/*``, 0 not at all."""
@@ -73,6 +80,31 @@ def negotiate(accept: str | None, offers: Sequence[Media]) -> Media | None:
         return offers[0]
     # Clients send the same few headers all day.
     return _negotiate(accept, tuple(offers)) if len(accept) <= 512 else _negotiate.__wrapped__(accept, tuple(offers))
+
+
+def negotiate_stream(accept: str | None) -> tuple[Media | None, bool]:
+    """The stream that the client likes best, of those that it names, and whether it likes it better than JSON.
+
+    A client that also mentions streams, behind JSON, wants JSON for what needs no stream (trap 12). A wildcard asks for
+    none, nor does ``multipart/mixed`` without the protocol of subscriptions: that is the one of ``@defer``.
+    """
+    if accept is None:
+        return None, False
+    best: tuple[float, int, Media] | None = None
+    json: tuple[float, int] | None = None
+    for one in _ranges(accept):
+        rank = -one.quality, one.position
+        if one.quality <= 0:
+            continue
+        if one.fit(Media.EVENTS) == 3 or (
+            one.fit(Media.MULTIPART) == 3 and ("subscriptionspec", "1.0") in one.parameters
+        ):
+            best = min(best or (*rank, Media(f"{one.type}/{one.subtype}")), (*rank, Media(f"{one.type}/{one.subtype}")))
+        elif any(one.fit(media) for media in RESPONSES):
+            json = min(json or rank, rank)
+    if best is None:
+        return None, False
+    return best[2], json is None or best[:2] < json
 
 
 @lru_cache(maxsize=256)
@@ -101,14 +133,17 @@ def _ranges(accept: str) -> Iterator[_Range]:
             continue
         quality = 1.0
         wanted = True
+        others = set()
         for parameter in parameters:
             name, _, value = parameter.partition("=")
             if name.strip() == "q":
                 quality = _quality(value.strip())
             elif name.strip() == "charset":
                 wanted = value.strip().strip('"') in ("utf-8", "utf8")
+            else:
+                others.add((name.strip(), value.strip().strip('"')))
         if wanted:
-            yield _Range(type_, subtype, quality, position)
+            yield _Range(type_, subtype, quality, position, frozenset(others))
 
 
 def _quality(text: str) -> float:

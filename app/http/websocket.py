@@ -1,13 +1,17 @@
 """Sockets: graphql-transport-ws, with none of the traps 14 to 17.
 
-A socket is read by one task, and each of its operations is another. Whichever side ends it, all of them are over
-before the handler returns, and every subscription's source is closed: a client that vanishes leaves nothing behind.
+A socket is read by one task; a query or mutation is another, and a subscription none: its events come into the
+socket's queue, which a task empties while there is something in it. Whichever side ends the socket, all of that is over
+before the handler returns, and every subscription is closed: a client that vanishes leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,11 +20,12 @@ from graphql import OperationType
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from app.graph.documents import Refused
-from app.graph.errors import GraphError, RateLimited, Timeout, masked
+from app.graph.documents import Operation, Refused
+from app.graph.errors import FormattedError, GraphError, RateLimited, Timeout, Unauthenticated, masked
 from app.graph.execution import Executor, Outcome
 from app.http.body import encode
-from app.http.caller import TENANT_HEADER, Authenticate, Caller, OpenContextFor
+from app.http.caller import TENANT_HEADER, Authenticate, Caller, OpenContextFor, Renew
+from app.http.connections import Connections
 from app.http.limits import EdgeLimits
 from app.http.messages import (
     SUBPROTOCOL,
@@ -35,9 +40,14 @@ from app.http.messages import (
     decode_message,
 )
 from app.http.request_id import request_id
+from app.http.streams import Message, Stream, Streams
 from app.http.tasks import cancelled
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.http")
+
+_LAST_WORDS_SECONDS: Final = 2.0
+"""How long a socket that is about to close may take for what is still to be said."""
+_EXPIRED: Final = "The token has expired"
 
 _LONGEST_TIMER: Final = 86_400.0
 """Seconds; a token may outlive what the event loop's clock takes, so its end is looked at once a day."""
@@ -51,12 +61,20 @@ class Sockets:
         executor: Executor,
         authenticate: Authenticate,
         context_factory: OpenContextFor,
-        limits: EdgeLimits | None = None,
+        streams: Streams,
+        counted: Connections,
+        limits: EdgeLimits,
+        renew: Renew | None = None,
     ) -> None:
+        """`streams` fills subscriptions; `counted` knows how many connections each caller has; `renew` looks at a
+        caller again before each operation, since a socket may be older than what its caller may do."""
         self.executor = executor
         self.authenticate = authenticate
         self.open_context = context_factory
-        self.limits = limits or EdgeLimits()
+        self.streams = streams
+        self.counted = counted
+        self.limits = limits
+        self.renew = renew
         self._open: set[_Socket] = set()
         self._draining = False
 
@@ -110,14 +128,21 @@ class _Socket:
         self._caller: Caller | None = None
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # those too that were completed and are still on their way out
-        self._streams: set[str] = set()
+        self._streams: dict[str, _Subscription] = {}
+        self._queue: deque[tuple[_Subscription, Message | _Ending]] = deque()
+        self._emptying: asyncio.Task[None] | None = None
         self._ending: asyncio.Future[tuple[Close, str] | None] = asyncio.get_running_loop().create_future()
         self._gone = False
         self._timer: asyncio.TimerHandle | None = None
 
     @property
+    def limits(self) -> EdgeLimits:
+        """What one subscriber may have waiting."""
+        return self._house.limits
+
+    @property
     def running(self) -> int:
-        return len(self._operations)
+        return len(self._operations) + len(self._streams)
 
     async def run(self) -> None:
         """Serve the socket until either side ends it."""
@@ -128,25 +153,31 @@ class _Socket:
         try:
             ending = await self._ending
             if ending is not None and not self._gone:
+                await self._emptied(_LAST_WORDS_SECONDS)
                 self._gone = True
                 await _close(self._send_event, *ending)
         finally:
             self._gone = True
             self._stop_timer()
-            await cancelled(reader, *self._tasks)
+            for subscription in list(self._streams.values()):
+                subscription.close()
+            if self._caller is not None:
+                self._house.counted.give(self._caller.principal)
+            await cancelled(reader, *self._tasks, *([self._emptying] if self._emptying is not None else []))
 
     async def drain(self, seconds: float) -> None:
         """Complete the subscriptions, wait for the rest, close."""
-        streams = {identifier: self._operations[identifier] for identifier in self._streams}
-        for identifier in streams:
-            self._forget(identifier)
-        await cancelled(*streams.values())
-        for identifier in streams:
-            await self._send({"type": "complete", "id": identifier})
+        for subscription in list(self._streams.values()):
+            subscription.finish(())
         rest = list(self._operations.values())
         if rest:
             await asyncio.wait(rest, timeout=seconds)
+        await self._emptied(seconds)
         self._end(Close.SERVICE_RESTART, "The gateway is stopping")
+
+    async def _emptied(self, seconds: float) -> None:
+        if self._emptying is not None:
+            await asyncio.wait([self._emptying], timeout=seconds)
 
     # Ending
 
@@ -168,10 +199,16 @@ class _Socket:
         assert self._caller is not None  # noqa: S101 - only called once there is one
         left = (self._caller.token_expires_at - datetime.now(UTC)).total_seconds()
         if left <= _LONGEST_TIMER:
-            self._end_after(max(left, 0.0), Close.FORBIDDEN, "The token has expired")
+            self._stop_timer()
+            self._timer = asyncio.get_running_loop().call_later(max(left, 0.0), self._expire)
         else:
             self._stop_timer()
             self._timer = asyncio.get_running_loop().call_later(_LONGEST_TIMER, self._watch_expiry)
+
+    def _expire(self) -> None:
+        # Whoever fills the streams ends them, each with its cursor, and so the socket; if not, it ends all the same.
+        seconds = _LAST_WORDS_SECONDS if self._streams else 0.0
+        self._end_after(seconds, Close.FORBIDDEN, _EXPIRED)
 
     # Reading
 
@@ -203,7 +240,10 @@ class _Socket:
         elif isinstance(message, Subscribe):
             await self._subscribe(message)
         elif isinstance(message, Complete):
-            task = self._forget(message.id)
+            subscription = self._streams.get(message.id)
+            if subscription is not None:
+                subscription.close()
+            task = self._operations.pop(message.id, None)
             if task is not None:
                 task.cancel()
 
@@ -214,10 +254,12 @@ class _Socket:
         self._initialised = True
         payload = message.payload or {}
         try:
-            self._caller = await self._house.authenticate(
+            caller = await self._house.authenticate(
                 _text(payload, "authorization") or self._headers.get("authorization"),
                 _text(payload, "tenant") or self._headers.get(TENANT_HEADER),
             )
+            self._house.counted.take(caller.principal)
+            self._caller = caller
         except (RateLimited, Timeout) as error:
             self._end(Close.TRY_AGAIN_LATER, error.message)
         except GraphError as error:
@@ -231,9 +273,11 @@ class _Socket:
     async def _subscribe(self, message: Subscribe) -> None:
         if self._caller is None:
             self._end(Close.UNAUTHORIZED, "connection_init comes first")
-        elif message.id in self._operations:
+        elif self._caller.token_expires_at <= datetime.now(UTC):
+            self._end(Close.FORBIDDEN, _EXPIRED)
+        elif message.id in self._operations or message.id in self._streams:
             self._end(Close.DUPLICATE_ID, f"There is an operation {message.id[:40]} already")
-        elif len(self._operations) >= self._house.limits.ws_max_operations:
+        elif self.running >= self._house.limits.ws_max_operations:
             limit = self._house.limits.ws_max_operations
             full = RateLimited(1, f"{limit} operations run on this socket; complete one of them first.")
             await self._send({"type": "error", "id": message.id, "payload": [masked(full, "")]})
@@ -246,62 +290,194 @@ class _Socket:
             task.add_done_callback(self._tasks.discard)
 
     async def _operate(self, message: Subscribe, caller: Caller, identity: str) -> None:
-        """Run one operation to its end, and tell the client; what goes wrong is this operation's alone (trap 17)."""
+        """Run one operation to its end, or begin a subscription. What goes wrong is its own affair (trap 17)."""
         task = asyncio.current_task()
         try:
-            final = await self._outcomes(message, caller, identity)
+            if self._house.renew is not None:
+                caller = await self._house.renew(caller)
+            final = await self._outcome(message, caller, identity)
+        except Unauthenticated as error:
+            self._end(Close.UNAUTHORIZED, error.message)
+            return
         except Exception as error:
             final = Outcome([masked(error, identity)])
         if self._operations.get(message.id) is not task:
             return  # completed by the client meanwhile, who may have used the id again
         # Before the client hears of it, since it may use the id again at once.
-        self._forget(message.id)
+        del self._operations[message.id]
         if final is None:
+            return
+        if final.executed:
+            await self._send({"type": "next", "id": message.id, "payload": final.payload()})
             await self._send({"type": "complete", "id": message.id})
         else:
             await self._send({"type": "error", "id": message.id, "payload": list(final.errors)})
 
-    async def _outcomes(self, message: Subscribe, caller: Caller, identity: str) -> Outcome | None:
-        """Send what was executed; return what could not be, or None."""
+    async def _outcome(self, message: Subscribe, caller: Caller, identity: str) -> Outcome | None:
+        """What the operation came to; None where it is a subscription, which goes on."""
         executor, request = self._house.executor, message.payload
         try:
             operation = executor.prepare(request)
+            if operation.kind is OperationType.SUBSCRIPTION:
+                await self._begin(message.id, operation, request.variables, caller, identity)
+                return None
         except Refused as refused:
             return executor.refusal(refused, identity)
+        async with self._house.open_context(caller, identity) as context:
+            return await executor.run(operation, request.variables, context, identity)
 
-        def open_context() -> Any:
-            return self._house.open_context(caller, identity)
+    async def _begin(
+        self,
+        identifier: str,
+        operation: Operation,
+        variables: Mapping[str, Any] | None,
+        caller: Caller,
+        identity: str,
+    ) -> None:
+        subscription = _Subscription(self, identifier)
+        try:
+            stream = await self._house.streams.subscribe(operation, variables, caller, identity, subscription)
+        except BaseException:
+            subscription.close()
+            raise
+        if subscription.over or self._gone:
+            stream.close()
+        elif not subscription.ending:
+            subscription.stream = stream
+            self._streams[identifier] = subscription
 
-        if operation.kind is not OperationType.SUBSCRIPTION:
-            async with open_context() as context:
-                outcome = await executor.run(operation, request.variables, context, identity)
-            return None if await self._next(message.id, outcome) else outcome
-        self._streams.add(message.id)
-        async with aclosing(executor.subscribe(operation, request.variables, open_context, identity)) as outcomes:
-            async for outcome in outcomes:
-                if not await self._next(message.id, outcome):
-                    return outcome
-        return None
+    # Subscriptions
 
-    async def _next(self, identifier: str, outcome: Outcome) -> bool:
-        if outcome.executed:
-            await self._send({"type": "next", "id": identifier, "payload": outcome.payload()})
-        return outcome.executed
+    def put(self, subscription: _Subscription, what: Message | _Ending) -> None:
+        """Queue something of a subscription."""
+        self._queue.append((subscription, what))
+        if self._emptying is None:
+            self._emptying = asyncio.create_task(self._empty(), name="socket-queue")
 
-    def _forget(self, identifier: str) -> asyncio.Task[None] | None:
-        self._streams.discard(identifier)
-        return self._operations.pop(identifier, None)
+    def left(self, subscription: _Subscription) -> None:
+        """A subscription has come to its end."""
+        if self._streams.get(subscription.identifier) is subscription:
+            del self._streams[subscription.identifier]
+
+    async def _empty(self) -> None:
+        """Send what is queued, as fast as the client takes it."""
+        try:
+            while self._queue and not self._gone:
+                subscription, what = self._queue.popleft()
+                if subscription.over:
+                    continue
+                if isinstance(what, Message):
+                    subscription.sent(what)
+                    await self._send_text(subscription.prefix + what.text + "}")
+                    continue
+                # Before the client hears of it, since it may use the id again at once.
+                subscription.close()
+                if not what.errors:
+                    await self._send({"type": "complete", "id": subscription.identifier})
+                else:
+                    await self._send({"type": "error", "id": subscription.identifier, "payload": list(what.errors)})
+                if what.final:
+                    self._end(*self._farewell())
+        finally:
+            self._emptying = None
+            if self._gone:
+                self._queue.clear()
+
+    def _farewell(self) -> tuple[Close, str]:
+        if self._caller is not None and self._caller.token_expires_at <= datetime.now(UTC):
+            return Close.FORBIDDEN, _EXPIRED
+        return Close.UNAUTHORIZED, "This caller may not come in any more."
 
     async def _send(self, message: dict[str, Any]) -> None:
+        await self._send_text(encode(message).decode())
+
+    async def _send_text(self, text: str) -> None:
         if self._gone:
             return
-        text = encode(message).decode()
         try:
             await self._send_event({"type": "websocket.send", "text": text})
         except (OSError, RuntimeError):
             # The connection broke under us; the servers raise one or the other.
             self._gone = True
             self._end(None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """The end of a subscription, in the queue behind its events."""
+
+    errors: Sequence[FormattedError]
+    final: bool
+
+
+class _Subscription:
+    """A subscription on a socket: a sink, and with no task of its own."""
+
+    __slots__ = ("_bytes", "_room", "_socket", "_waiting", "ending", "identifier", "over", "prefix", "stream")
+
+    def __init__(self, socket: _Socket, identifier: str) -> None:
+        self._socket = socket
+        self.identifier = identifier
+        self.prefix = f'{{"type":"next","id":{encode_text(identifier)},"payload":'
+        self.stream: Stream | None = None
+        self.over = False
+        self.ending = False
+        self._waiting = 0
+        self._bytes = 0
+        self._room: asyncio.Future[None] | None = None
+
+    def send(self, message: Message) -> bool:
+        """Queue an event, unless as much waits as may wait."""
+        if self.over or self.ending:
+            return True  # nobody is there to be slow
+        limits, size = self._socket.limits, len(message.payload)
+        if self._waiting >= limits.queue_messages or (self._waiting and self._bytes + size > limits.queue_bytes):
+            return False
+        self._waiting += 1
+        self._bytes += size
+        self._socket.put(self, message)
+        return True
+
+    def sent(self, message: Message) -> None:
+        """An event left the queue."""
+        self._waiting -= 1
+        self._bytes -= len(message.payload)
+        if self._room is not None and self._has_room():
+            self._room.set_result(None)
+            self._room = None
+
+    async def room(self) -> None:
+        """Return once at most half of what may wait does."""
+        if not self._has_room() and not self.over:
+            if self._room is None:
+                self._room = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._room)
+
+    def _has_room(self) -> bool:
+        limits = self._socket.limits
+        return 2 * self._waiting <= limits.queue_messages and 2 * self._bytes <= limits.queue_bytes
+
+    def finish(self, errors: Sequence[FormattedError], *, final: bool = False) -> None:
+        """End behind what is queued."""
+        if not self.ending and not self.over:
+            self.ending = True
+            self._socket.put(self, _Ending(errors, final))
+
+    def close(self) -> None:
+        """The client wants no more, or has been told everything."""
+        if self.over:
+            return
+        self.over = True
+        self._socket.left(self)
+        if self._room is not None:
+            self._room.cancel()
+        if self.stream is not None:
+            self.stream.close()
+
+
+def encode_text(text: str) -> str:
+    """A text as JSON."""
+    return json.dumps(text)
 
 
 def _text(payload: dict[str, Any], name: str) -> str | None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from app.commands import Done
 from app.jobs.loop import Job, PlatformJob, Work
+from app.live.upkeep import forget_row_changes
 from app.notification.fanout import fan_out
 from app.unit_of_work import run_as_system
 from db.partitions import make_partitions
@@ -38,6 +39,7 @@ JOBS: Final = (
     Job("stale-heartbeats", timedelta(minutes=1), until_done("quarantine_stale_instances")),
     Job("drain-completion", timedelta(minutes=1), until_done("complete_drains")),
     Job("erasure", timedelta(hours=1), until_done("erase_due_operators")),
+    Job("row-changes", timedelta(minutes=1), forget_row_changes),
     Job("notification-fan-out", timedelta(seconds=5), fan_out),
     PlatformJob("op-event-partitions", timedelta(hours=1), make_partitions_ahead),
 )

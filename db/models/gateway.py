@@ -103,6 +103,23 @@ class Job(Model):
     )
 
 
+class RowChange(Model):
+    """A row that a transaction changed, for those who watch rows; noted by triggers, thrown away after minutes.
+
+    Without foreign keys: it is written with every change of every row, and outlives none of them for long.
+    """
+
+    __tablename__ = "row_changes"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-110, doc="The tenant that owns the row.")
+    xact: Mapped[big_int] = column("The transaction, by its 64-bit id.", primary_key=True, autoincrement=False)
+    table_name: Mapped[name_text] = column("Table of the row.", primary_key=True)
+    row_id: Mapped[UUID] = column("Id of the row.", primary_key=True)
+    gone: Mapped[bool] = column("Whether the row was deleted.")
+    noted_at: Mapped[datetime] = column("When it was noted.", server_default=func.clock_timestamp())
+
+
 class RetentionMark(TenantOwned, Model):
     """How much of a log retention has removed: a cursor older than that answers CURSOR_EXPIRED (decision 8)."""
 

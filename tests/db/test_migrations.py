@@ -53,7 +53,7 @@ async def test_the_migrated_database_equals_the_models(owner: Connection, postgr
     async with empty_database(postgres) as other:
         await make_from_models(other)
         expected = await catalog_of(other)
-    assert len([name for name in expected if name.startswith("table ")]) == 63
+    assert len([name for name in expected if name.startswith("table ")]) == 64
     if told := differences(expected, await catalog_of(owner)):
         pytest.fail(told, pytrace=False)
 

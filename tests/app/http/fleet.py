@@ -52,6 +52,10 @@ class Somebody:
     name: str
     token_expires_at: datetime
 
+    @property
+    def principal(self) -> str:
+        return self.name
+
 
 Asking = Info[Context, None]
 

@@ -94,7 +94,8 @@ async def test_the_client_says_which_type(gateway: Fleet, accept: str | None, ex
 
 
 @pytest.mark.parametrize(
-    "accept", ["text/plain", "text/event-stream", f"{JSON};q=0", "application/json; charset=latin1"]
+    "accept",
+    ["text/plain", "multipart/mixed", "text/event-stream;q=0", f"{JSON};q=0", "application/json; charset=latin1"],
 )
 async def test_an_answer_that_nobody_wants_is_406(client: httpx.AsyncClient, accept: str) -> None:
     response = await post(client, "{ hello }", accept=accept)

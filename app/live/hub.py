@@ -1,0 +1,421 @@
+"""The live data of one gateway: who listens to what, in which group, and whether they still may."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+import orjson
+import structlog
+from graphql import FieldNode, GraphQLError, Visitor, visit
+from graphql.language import VariableNode
+
+from app.auth.actor import Actor, ActorKind
+from app.auth.claims import TokenRejected
+from app.graph.context import OperationContext
+from app.graph.documents import Operation, Refused
+from app.graph.errors import ErrorCode, Forbidden, RateLimited, StreamInterrupted, Unauthenticated
+from app.graph.execution import Executor
+from app.graph.selection import Selection, select
+from app.graph.registry import ENTITIES, camel
+from app.http.streams import Sink
+from app.http.tasks import cancelled
+from app.live.field import LiveField
+from app.live.follower import Follower
+from app.live.group import Asking, Group, Member, OpenContext
+from app.live.tails import Changed
+from db.bell import Feed
+from db.models import AgentInstance, Operator, Role, RoleAssignment, Tenant
+from db.session import Database
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.live")
+
+LOOK_SECONDS: Final = 1.0
+"""How often the gateway looks by itself, for rings that were lost and tokens that came to their end."""
+IDLE_SECONDS: Final = 60.0
+"""How long a tenant is followed after its last listener left: they come back."""
+
+_HEADS: Final = """
+    SELECT coalesce(jsonb_agg(jsonb_build_array(tenant_id, event_seq, change_seq, rows_changed)), '[]') AS found
+    FROM gateway.heads($1, $2)
+"""
+_ACCESS_TABLES: Final = frozenset(model.__tablename__ for model in (Role, RoleAssignment, Tenant))
+_PEOPLE_TABLES: Final = {
+    Operator.__tablename__: ActorKind.OPERATOR,
+    AgentInstance.__tablename__: ActorKind.INSTANCE,
+}
+
+Renew: TypeAlias = Callable[[Actor], Awaitable[Actor]]
+"""The same caller as the database has them now. Raises TokenRejected or Unauthenticated."""
+Refuse: TypeAlias = Callable[[Operation, OperationContext], Sequence[GraphQLError]]
+
+
+@dataclass(eq=False)
+class _Watched:
+    """A caller with streams that are open: looked at again whenever their rights may have changed."""
+
+    actor: Actor
+    members: set[Member] = field(default_factory=set)
+    doubtful: bool = False
+
+
+class Live:
+    """Subscribers of this process."""
+
+    def __init__(
+        self,
+        database: Database,
+        executor: Executor,
+        open_context: OpenContext,
+        renew: Renew,
+        refuse: Refuse,
+        streams_per_caller: int = 1_000,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._database = database
+        self._executor = executor
+        self._open_context = open_context
+        self._renew = renew
+        self._refuse = refuse
+        self._streams_per_caller = streams_per_caller
+        self._look_seconds = look_seconds
+        self._followers: dict[UUID, tuple[Follower, asyncio.Task[None]]] = {}
+        self._opening: dict[UUID, asyncio.Task[Follower]] = {}
+        self._groups: dict[Hashable, asyncio.Task[Group]] = {}
+        self._callers: dict[Hashable, _Watched] = {}
+        self._streams: Counter[tuple[UUID, UUID]] = Counter()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._doubts = asyncio.Event()
+        self._draining = False
+
+    # --- listening to the bell -------------------------------------------------------------------------------------
+
+    def ring(self, tenant_id: UUID, feed: Feed, seq: int | None) -> None:
+        """The doorbell rang."""
+        found = self._followers.get(tenant_id)
+        if found is not None:
+            found[0].ring(feed, seq)
+
+    def restored(self) -> None:
+        """The line to the other gateways is back; what they rang meanwhile is unknown."""
+        for follower, _ in self._followers.values():
+            for feed in Feed:
+                follower.ring(feed, None)
+
+    async def run(self) -> None:
+        """Look by itself every second, until cancelled."""
+        doubting = asyncio.create_task(self._settle_doubts(), name="live-doubts")
+        try:
+            while True:
+                await asyncio.sleep(self._look_seconds)
+                try:
+                    self._end_expired()
+                    self._let_go()
+                    await self._compare()
+                except Exception as error:
+                    log.warning("live_poll_failed", error=type(error).__name__)
+        finally:
+            await cancelled(doubting)
+
+    async def close(self) -> None:
+        """Stop everything; streams that are open are not told (`drain` tells them)."""
+        groups = [task.result() for task in self._groups.values() if task.done() and not _failed(task)]
+        self._groups.clear()
+        await asyncio.gather(*(group.close() for group in groups))
+        await cancelled(*self._closing, *self._opening.values(), *(task for _, task in self._followers.values()))
+        self._followers.clear()
+
+    def drain(self) -> None:
+        """The gateway stops: every stream ends with where it can go on, and none begins."""
+        self._draining = True
+        for watched in list(self._callers.values()):
+            for member in list(watched.members):
+                member.end(self._stopping(member.group.cursor(member)))
+
+    def figures(self) -> dict[str, float]:
+        """For metrics."""
+        return {
+            "subscribers": sum(self._streams.values()),
+            "groups": len(self._groups),
+            "tenants": len(self._followers),
+        }
+
+    @staticmethod
+    def _stopping(cursor: str | None) -> StreamInterrupted:
+        return StreamInterrupted("The gateway is stopping.", cursor)
+
+    # --- subscribing -----------------------------------------------------------------------------------------------
+
+    async def subscribe(
+        self, operation: Operation, variables: Mapping[str, Any] | None, caller: Actor, request_id: str, sink: Sink
+    ) -> Member:
+        """Begin a subscription. Raises Refused where it cannot begin."""
+        try:
+            return await self._subscribe(operation, variables, caller, request_id, sink)
+        except GraphQLError as error:
+            raise Refused([error], ErrorCode.BAD_USER_INPUT) from None
+
+    async def _subscribe(
+        self, operation: Operation, variables: Mapping[str, Any] | None, actor: Actor, request_id: str, sink: Sink
+    ) -> Member:
+        if self._draining:
+            raise self._stopping(None)
+        principal = actor.tenant_id, actor.id
+        if self._streams[principal] >= self._streams_per_caller:
+            limit = self._streams_per_caller
+            raise RateLimited(1, f"{limit} streams of this caller are open; end one of them first.")
+        self._streams[principal] += 1
+        member: Member | None = None
+        try:
+            async with self._open_context(actor, request_id) as context:
+                selection = select(self._executor, operation, variables, context)
+            live = selection.field.extensions["strawberry-definition"]
+            if not isinstance(live, LiveField):
+                raise TypeError(f"{selection.node.name.value} is no live field")
+            source = live.open(actor, selection.arguments)
+            asking = Asking(selection, actor, request_id, self._open_context)
+            follower = await self._follower(actor.tenant_id)
+            key = group_key(selection, actor)
+            group = await self._group(key, lambda: source.group(asking, follower))
+            member = Member(group, sink, actor, request_id, lambda left: self._left(key, left))
+            group.present += 1
+            self._watch(member)
+            await group.join(member, source.after)
+            return member
+        except BaseException:
+            if member is not None:
+                member.close()  # which gives its place back
+            else:
+                self._streams[principal] -= 1
+            raise
+
+    async def _follower(self, tenant_id: UUID) -> Follower:
+        found = self._followers.get(tenant_id)
+        if found is not None:
+            return found[0]
+        opening = self._opening.get(tenant_id)
+        if opening is None:
+            opening = self._opening[tenant_id] = asyncio.create_task(self._follow(tenant_id))
+            opening.add_done_callback(lambda _done: self._opening.pop(tenant_id, None))
+        return await asyncio.shield(opening)
+
+    async def _follow(self, tenant_id: UUID) -> Follower:
+        follower = Follower(self._database, tenant_id)
+        await follower.rows.start()
+        follower.watch(lambda changed: self._doubt(tenant_id, changed), lambda: self._doubt(tenant_id, None))
+        self._followers[tenant_id] = follower, asyncio.create_task(follower.run(), name="live-follower")
+        follower.ring(Feed.ROWS, None)
+        return follower
+
+    async def _group(self, key: Hashable, make: Callable[[], Group]) -> Group:
+        starting = self._groups.get(key)
+        if starting is None:
+            starting = self._groups[key] = asyncio.create_task(self._start(make()), name="live-start")
+        try:
+            return await asyncio.shield(starting)
+        except Exception:
+            if self._groups.get(key) is starting:
+                del self._groups[key]
+            raise
+
+    @staticmethod
+    async def _start(group: Group) -> Group:
+        try:
+            await group.start()
+        except BaseException:
+            await group.close()
+            raise
+        return group
+
+    def _left(self, key: Hashable, member: Member) -> None:
+        self._streams[member.actor.tenant_id, member.actor.id] -= 1
+        if not self._streams[member.actor.tenant_id, member.actor.id]:
+            del self._streams[member.actor.tenant_id, member.actor.id]
+        caller = caller_key(member.actor)
+        watched = self._callers.get(caller)
+        if watched is not None:
+            watched.members.discard(member)
+            if not watched.members:
+                del self._callers[caller]
+        member.group.present -= 1
+        if not member.group.present:
+            asyncio.get_running_loop().call_soon(self._close_if_empty, key, member.group)
+
+    def _close_if_empty(self, key: Hashable, group: Group) -> None:
+        if not group.present:
+            task = self._groups.get(key)
+            if task is not None and task.done() and not _failed(task) and task.result() is group:
+                del self._groups[key]
+                closing = asyncio.create_task(group.close())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+            group.follower.idle_since = time.monotonic()
+
+    # --- who still may ---------------------------------------------------------------------------------------------
+
+    def _watch(self, member: Member) -> None:
+        watched = self._callers.setdefault(caller_key(member.actor), _Watched(member.actor))
+        watched.members.add(member)
+
+    def _doubt(self, tenant_id: UUID, changed: Sequence[Changed] | None) -> None:
+        """Rows changed that rights come from; None where they may have."""
+        everybody = changed is None or any(one.table in _ACCESS_TABLES for one in changed)
+        people = {(_PEOPLE_TABLES[one.table], one.row_id) for one in changed or () if one.table in _PEOPLE_TABLES}
+        if not everybody and not people:
+            return
+        for watched in self._callers.values():
+            actor = watched.actor
+            if actor.tenant_id == tenant_id and (everybody or (actor.kind, actor.id) in people):
+                watched.doubtful = True
+                self._doubts.set()
+
+    def _end_expired(self) -> None:
+        now = datetime.now(UTC)
+        for watched in list(self._callers.values()):
+            actor = watched.actor
+            if actor.token_expires_at <= now:
+                _end(watched, lambda cursor: Unauthenticated("The token has expired.", cursor=cursor))
+            elif actor.grants_change_at is not None and actor.grants_change_at <= now:
+                watched.doubtful = True
+                self._doubts.set()
+
+    async def _settle_doubts(self) -> None:
+        while True:
+            await self._doubts.wait()
+            self._doubts.clear()
+            for watched in [one for one in self._callers.values() if one.doubtful]:
+                watched.doubtful = False
+                try:
+                    await self._look_again(watched)
+                except Exception as error:
+                    log.warning("live_renewal_failed", error=type(error).__name__)
+                    watched.doubtful = True
+                    asyncio.get_running_loop().call_later(0.25, self._doubts.set)
+
+    async def _look_again(self, watched: _Watched) -> None:
+        before = watched.actor
+        try:
+            now = await self._renew(before)
+        except (TokenRejected, Unauthenticated) as rejected:
+            log.info("live_caller_rejected", reason=str(rejected))
+            _end(watched, lambda cursor: Unauthenticated("This caller may not come in any more.", cursor=cursor))
+            return
+        watched.actor = now
+        if now.permissions == before.permissions:
+            return
+        for member in list(watched.members):
+            cursor = member.group.cursor(member)
+            async with self._open_context(now, member.request_id) as context:
+                refusals = self._refuse(member.group.asking.selection.operation, context)
+            if refusals:
+                permission = str((refusals[0].extensions or {}).get("permission", ""))
+                member.end(Forbidden(permission, cursor=cursor))
+            else:
+                member.end(StreamInterrupted("What this caller may see has changed.", cursor))
+
+    # --- looking by itself -----------------------------------------------------------------------------------------
+
+    async def _compare(self) -> None:
+        """Where the feeds of all tenants stand that are followed, against what has been read: one statement."""
+        followers = {tenant_id: follower for tenant_id, (follower, _) in self._followers.items()}
+        if not followers:
+            return
+        row = await self._database.fetch_one(
+            _HEADS, list(followers), [follower.rows.snapshot for follower in followers.values()]
+        )
+        found = row["found"] if row is not None else "[]"
+        for tenant, events, changes, rows_changed in orjson.loads(found) if isinstance(found, str) else found:
+            follower = followers[UUID(tenant)]
+            follower.ring(Feed.EVENTS, events)
+            follower.ring(Feed.CHANGES, changes)
+            if rows_changed:
+                follower.ring(Feed.ROWS, None)
+
+    def _let_go(self) -> None:
+        """Follow no tenant, and no log, that nobody has listened to for a while."""
+        busy = {watched.actor.tenant_id for watched in self._callers.values()}
+        for tenant_id, (follower, task) in list(self._followers.items()):
+            if tenant_id in busy:
+                follower.idle_since = time.monotonic()
+                follower.stop_idle_logs(IDLE_SECONDS)
+            elif time.monotonic() - follower.idle_since > IDLE_SECONDS:
+                del self._followers[tenant_id]
+                task.cancel()
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+
+
+def _end(watched: _Watched, error: Callable[[str | None], GraphQLError]) -> None:
+    for member in list(watched.members):
+        member.end(error(member.group.cursor(member)), final=True)
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.cancelled() or task.exception() is not None
+
+
+def caller_key(actor: Actor) -> Hashable:
+    """One caller with one token."""
+    return actor.tenant_id, actor.kind, actor.id, actor.token
+
+
+def group_key(selection: Selection, actor: Actor) -> Hashable:
+    """What makes two subscriptions the same: document, variables, tenant and what the caller may see. Where to go on
+    from is no part of it, nor is who asks, unless the selection shows it."""
+    operation = selection.operation
+    given = dict(selection.variables)
+    after = next((one.value for one in selection.node.arguments or () if one.name.value == "after"), None)
+    if isinstance(after, VariableNode) and _uses(operation, after.name.value) == 1:
+        given.pop(after.name.value, None)
+    person = actor.id if _is_personal(operation, actor) else None
+    return actor.tenant_id, operation.document.hash, operation.name, repr(given), actor.kind, actor.permissions, person
+
+
+class _Names(Visitor):
+    """Counts variables and collects names of fields."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.variables: Counter[str] = Counter()
+        self.fields: set[str] = set()
+
+    def enter_variable_definition(self, *_: Any) -> Any:
+        return self.SKIP
+
+    def enter_variable(self, node: VariableNode, *_: Any) -> None:
+        self.variables[node.name.value] += 1
+
+    def enter_field(self, node: FieldNode, *_: Any) -> None:
+        self.fields.add(node.name.value)
+
+
+def _names(operation: Operation) -> _Names:
+    names = _Names()
+    for node in (operation.node, *operation.document.fragments.values()):
+        visit(node, names)
+    return names
+
+
+def _uses(operation: Operation, variable: str) -> int:
+    return _names(operation).variables[variable]
+
+
+def _is_personal(operation: Operation, actor: Actor) -> bool:
+    """Whether the selection has something that depends on who asks, beside their permissions."""
+    entities = [
+        entity
+        for name in operation.types
+        if (entity := ENTITIES.get(name.removesuffix("Connection").removesuffix("Edge"))) is not None
+    ]
+    if any(entity.private is not None for entity in entities):
+        return True
+    personal = {
+        camel(name) for entity in entities for name, permission in entity.personal.items() if not actor.can(permission)
+    }
+    return bool(personal) and not personal.isdisjoint(_names(operation).fields)

@@ -1,0 +1,27 @@
+"""Telling an outage of the database, which passes, from a mistake, which does not."""
+
+from __future__ import annotations
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
+
+from db.session import PoolExhausted
+
+_CONNECTION_TROUBLE = ("08", "57P", "53300", "25006")
+"""SQLSTATE of what ends a connection, or keeps one from being made; 25006: the primary became a replica."""
+
+
+def is_outage(error: BaseException | None) -> bool:
+    """Whether the same thing may well work once the database is back."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError | PoolExhausted | PendingRollbackError | asyncpg.InterfaceError):
+            return True
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            return True
+        state = getattr(error, "sqlstate", None) or getattr(getattr(error, "orig", None), "sqlstate", None)
+        if isinstance(state, str) and state.startswith(_CONNECTION_TROUBLE):
+            return True
+        error = error.__cause__ or getattr(error, "orig", None) or error.__context__
+    return False

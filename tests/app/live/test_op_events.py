@@ -1,0 +1,86 @@
+"""opEvents: live, replayed, filtered; the seam has neither a gap nor a double (OPE-5, decision 8)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from db.connections import Connections
+from db.enums import OpEventType
+from tests.app.live.events import write
+from tests.app.live.gateway import Ended, Gateway, running, socket_of
+from tests.conftest import TenantUnderTest
+
+TAIL = "subscription ($after: Seq) { opEvents(after: $after) { seq type } }"
+
+
+@pytest.fixture
+async def gateway(connections: Connections, tmp_path: Path) -> AsyncIterator[Gateway]:
+    async with running(connections, tmp_path) as made:
+        yield made
+
+
+async def test_events_come_as_they_are_committed_each_with_its_cursor(
+    gateway: Gateway, tenant: TenantUnderTest
+) -> None:
+    async with socket_of(gateway, await gateway.token(tenant)) as socket:
+        tail = await socket.subscribe(TAIL)
+        await asyncio.sleep(0.3)
+        bell = gateway.application.gateway.database.bell
+        await write(tenant, 2, bell=bell)
+        first, second = await tail.next(), await tail.next()
+        assert first == {"data": {"opEvents": {"seq": "1", "type": "COST_TICK"}}, "extensions": {"cursor": "1"}}
+        assert second["extensions"] == {"cursor": "2"}
+
+
+async def test_a_lost_ring_costs_a_second_and_no_event(gateway: Gateway, tenant: TenantUnderTest) -> None:
+    async with socket_of(gateway, await gateway.token(tenant)) as socket:
+        tail = await socket.subscribe(TAIL)
+        await asyncio.sleep(0.3)
+        await write(tenant, 3)
+        assert [(await tail.data(2.5))["seq"] for _ in range(3)] == ["1", "2", "3"]
+
+
+async def test_after_replays_what_was_missed_and_goes_on(gateway: Gateway, tenant: TenantUnderTest) -> None:
+    bell = gateway.application.gateway.database.bell
+    await write(tenant, 450)
+    async with socket_of(gateway, await gateway.token(tenant)) as socket:
+        tail = await socket.subscribe(TAIL, after="7")
+        heard = [(await tail.data())["seq"] for _ in range(443)]
+        await write(tenant, 5, bell=bell)
+        heard += [(await tail.data())["seq"] for _ in range(5)]
+        await tail.quiet()
+    assert heard == [str(n) for n in range(8, 456)]
+
+
+async def test_a_cursor_of_the_future_is_refused(gateway: Gateway, tenant: TenantUnderTest) -> None:
+    await write(tenant, 3)
+    async with socket_of(gateway, await gateway.token(tenant)) as socket:
+        with pytest.raises(Ended) as ended:
+            await (await socket.subscribe(TAIL, after="9")).next()
+    assert ended.value.extensions == {"code": "BAD_USER_INPUT", "argument": "after"}
+
+
+async def test_filters_hold_in_the_past_and_in_the_present(gateway: Gateway, tenant: TenantUnderTest) -> None:
+    bell = gateway.application.gateway.database.bell
+    query = """subscription ($after: Seq, $filter: OpEventStreamFilter) {
+        opEvents(after: $after, filter: $filter) { seq } }"""
+    for kind in (OpEventType.HEARTBEAT, OpEventType.COST_TICK) * 3:
+        await write(tenant, 1, kind)
+    await write(tenant, 1, OpEventType.HEARTBEAT, project_id=tenant.project.id)
+    project = f"prj_{tenant.project.id.hex}"
+    async with socket_of(gateway, await gateway.token(tenant)) as socket:
+        beats = await socket.subscribe(query, after="0", filter={"types": ["HEARTBEAT"]})
+        own = await socket.subscribe(query, after="0", filter={"types": ["HEARTBEAT"], "projectIds": [project]})
+        none = await socket.subscribe(query, after="0", filter={"types": []})
+        assert [(await beats.data())["seq"] for _ in range(4)] == ["1", "3", "5", "7"]
+        assert (await own.data())["seq"] == "7"
+        await write(tenant, 1, OpEventType.COST_TICK, bell, project_id=tenant.project.id)
+        await write(tenant, 1, OpEventType.HEARTBEAT, bell)
+        await write(tenant, 1, OpEventType.HEARTBEAT, bell, project_id=tenant.project.id)
+        assert [(await beats.data())["seq"] for _ in range(2)] == ["9", "10"]
+        assert (await own.data())["seq"] == "10"
+        await none.quiet()
