@@ -22,8 +22,8 @@ from app.graph.context import OperationContext
 from app.graph.documents import Operation, Refused
 from app.graph.errors import ErrorCode, Forbidden, RateLimited, StreamInterrupted, Unauthenticated
 from app.graph.execution import Executor
-from app.graph.selection import Selection, select
 from app.graph.registry import ENTITIES, camel
+from app.graph.selection import Selection, select
 from app.http.streams import Sink
 from app.http.tasks import cancelled
 from app.live.field import LiveField
