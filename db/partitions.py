@@ -28,3 +28,18 @@ async def make_partitions(
         {"since": since or now - BEHIND, "until": until or now + AHEAD},
     )
     return [row[0] for row in made]
+
+
+async def drop_partitions(connection: AsyncConnection, before: datetime) -> list[str]:
+    """Drop the months that were over at this moment; returns their names. For the platform's role.
+
+    What is in them is gone without a trace: note it first, in the same transaction. Readers and writers of all
+    partitions wait meanwhile, so it gives up where it does not get its turn in a second (SQLAlchemy's DBAPIError).
+    """
+    gone = await connection.execute(text("SELECT gateway.drop_op_event_partitions(:before)"), {"before": before})
+    return [row[0] for row in gone]
+
+
+def month_of(moment: datetime) -> datetime:
+    """When the month began, in UTC: the partitions that were over at `moment` end here."""
+    return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

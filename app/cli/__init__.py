@@ -176,6 +176,18 @@ def lineage(
 
 
 @app.command()
+def retention(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove what tenants keep no longer: old op events, audit logs, read notifications, ended deliveries."""
+    from app.cli.retaining import retain
+    from app.database import postgres
+
+    with postgres(_settings()) as settings:
+        retain(settings, dry_run=dry_run)
+
+
+@app.command()
 def doctor() -> None:
     """Say what is wrong with the set-up and how to mend it; exit code 1 when something is."""
     from app.cli.doctor import examine

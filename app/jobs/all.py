@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from app.audit import commands as _audit  # noqa: F401 - declares what is run here by name
+from app.auth.actor import NO_TENANT, system_actor
 from app.commands import Done
 from app.jobs.loop import Job, PlatformJob, Work
 from app.live.upkeep import forget_row_changes
 from app.notification.fanout import fan_out
-from app.unit_of_work import run_as_system
-from db.partitions import make_partitions
+from app.unit_of_work import run, run_as_system
 from db.session import Database
 
 
@@ -27,10 +28,17 @@ def until_done(command: str) -> Work:
     return work
 
 
-async def make_partitions_ahead(database: Database) -> None:
-    """Decision 5. The months of op events that are to come: an event of a month without a partition is refused."""
-    async with database.platform() as connection:
-        await make_partitions(connection)
+async def turn_partitions(database: Database) -> None:
+    """The months of op events: those to come are made, those that nobody keeps are dropped."""
+    await run(database, system_actor(NO_TENANT), "turn_partitions", {})
+
+
+async def purge(database: Database, tenant_id: UUID) -> None:
+    """What the tenant keeps no longer, batch by batch."""
+    while True:
+        outcome = await run(database, system_actor(tenant_id), "purge_expired", {"tenant_id": tenant_id})
+        if not isinstance(outcome, Done) or not outcome.extras["more"]:
+            return
 
 
 JOBS: Final = (
@@ -41,5 +49,6 @@ JOBS: Final = (
     Job("erasure", timedelta(hours=1), until_done("erase_due_operators")),
     Job("row-changes", timedelta(minutes=1), forget_row_changes),
     Job("notification-fan-out", timedelta(seconds=5), fan_out),
-    PlatformJob("op-event-partitions", timedelta(hours=1), make_partitions_ahead),
+    PlatformJob("op-event-partitions", timedelta(hours=1), turn_partitions),
+    Job("retention", timedelta(days=1), purge, may_take_long=True, at=timedelta(hours=2)),
 )

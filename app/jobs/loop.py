@@ -37,11 +37,17 @@ Work = Callable[[Database, UUID], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Job:
-    """Something to be done every so often, tenant by tenant."""
+    """Something to be done every so often, tenant by tenant.
+
+    One that `may_take_long` runs beside the others, and never twice at once. `at` is the time of day (UTC) at which a
+    daily one is due, as the time since midnight.
+    """
 
     name: str
     period: timedelta
     work: Work
+    may_take_long: bool = False
+    at: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class PlatformJob:
     name: str
     period: timedelta
     work: Callable[[Database], Awaitable[None]]
+    may_take_long: bool = False
+    at: timedelta | None = None
 
 
 class Jobs:
@@ -68,6 +76,7 @@ class Jobs:
         self._jobs = {job.name: job for job in jobs}
         self._tick = tick
         self._candidacy = candidacy
+        self._long: dict[str, asyncio.Task[None]] = {}
         self.is_leader = False
 
     async def run(self) -> None:
@@ -99,6 +108,9 @@ class Jobs:
                 await self.run_due()
                 await asyncio.sleep(self._tick)
         finally:
+            for task in self._long.values():
+                task.cancel()
+            await self.settle()
             with contextlib.suppress(Exception):
                 await connection.close(timeout=2)
 
@@ -115,16 +127,31 @@ class Jobs:
                 )
 
     async def run_due(self) -> list[str]:
-        """Run every job that is due, one after the other; gives back their names."""
+        """Run every job that is due, one after the other, and begin those that take long; gives back their names."""
         claim = """UPDATE gateway.jobs
-            SET started_at = now(), next_run_at = now() + period_ms * interval '1 millisecond'
-            WHERE next_run_at <= now() AND name = ANY(:names) RETURNING name"""
+            SET started_at = now(), next_run_at = coalesce(
+                date_trunc('day', now(), 'UTC') + interval '1 day' + daily.at,
+                now() + period_ms * interval '1 millisecond')
+            FROM unnest(CAST(:names AS text[]), CAST(:at AS interval[])) AS daily (job, at)
+            WHERE next_run_at <= now() AND name = daily.job RETURNING name"""
+        idle = {name: job for name, job in self._jobs.items() if name not in self._long or self._long[name].done()}
         async with self._database.platform() as connection:
-            due = await connection.execute(text(claim), {"names": list(self._jobs)})
-            names = [row.name for row in due]
+            given = {"names": list(idle), "at": [job.at for job in idle.values()]}
+            names = [row.name for row in await connection.execute(text(claim), given)]
         for name in names:
-            await self._finish(name, await self._run(self._jobs[name]))
+            if idle[name].may_take_long:
+                self._long[name] = asyncio.create_task(self._complete(idle[name]), name=f"job-{name}")
+            else:
+                await self._complete(idle[name])
         return names
+
+    async def settle(self) -> None:
+        """Wait for the jobs that take long."""
+        if running := [task for task in self._long.values() if not task.done()]:
+            await asyncio.wait(running)
+
+    async def _complete(self, job: Job | PlatformJob) -> None:
+        await self._finish(job.name, await self._run(job))
 
     async def _run(self, job: Job | PlatformJob) -> str | None:
         """Run a job once, or in every tenant; one that fails in a tenant goes on with the next. Gives the last error's

@@ -154,7 +154,7 @@ $$""",
     # Retention notes in gateway.retention_marks what goes, first and in the same transaction.
     f"""
 CREATE OR REPLACE FUNCTION gateway.drop_op_event_partitions(before timestamptz)
-RETURNS SETOF text LANGUAGE plpgsql STRICT SECURITY DEFINER {_HEAD} SET lock_timeout = '5s' AS $$
+RETURNS SETOF text LANGUAGE plpgsql STRICT SECURITY DEFINER {_HEAD} SET lock_timeout = '1s' AS $$
 DECLARE
     partition text;
 BEGIN

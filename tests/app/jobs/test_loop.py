@@ -213,6 +213,9 @@ async def test_decision_5_the_months_of_op_events_to_come_are_made_by_a_job(alon
         assert await jobs.run_due() == ["op-event-partitions"]
         row = await _row(alone)
         assert (row["failures"], row["period_ms"]) == (0, 3_600_000)
-        assert [row["relname"] for row in await owner.fetch(months)] == before
+        after = [row["relname"] for row in await owner.fetch(months)]
+        assert [name for name in after if name >= f"op_events_{now:%Y_%m}"] == [
+            name for name in before if name >= f"op_events_{now:%Y_%m}"
+        ]
     finally:
         await owner.close()
