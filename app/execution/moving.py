@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
 
+from app.intelligence.learning import learn
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import ChangeRecordType, TaskStatus, WatchEntityType
@@ -39,7 +40,7 @@ async def move_task(
     is_assignment_noted: bool = False,
     **columns: Any,
 ) -> UUID:
-    """Change a locked task's status with all that hangs on it (TSK-3, TSK-6, TSK-7); returns the id of its
+    """Change a locked task's status with all that hangs on it (TSK-3, TSK-6, TSK-7, LRN-1); returns the id of its
     TASK_TRANSITIONED record.
 
     Asks nothing: the machine (`app/execution/machines.py: TASK`) and the guards are the caller's to ask, before it
@@ -74,6 +75,8 @@ async def move_task(
     uow.notify(TASK_TRANSITIONED, task, moved(task.title, before, to))
     if to is TaskStatus.ASSIGNED and not is_returned and not is_assignment_noted:
         note_assignment(uow, task, await assignees_of(uow, task.id), caused_by_id=change_id, by_system=by_system)
+    if to in (TaskStatus.DONE, TaskStatus.FAILED):
+        await learn(uow, task)
     return change_id
 
 
