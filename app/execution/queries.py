@@ -1,5 +1,6 @@
 """Root fields of task execution."""
 
+from app.execution import explaining, graphs, recommending, simulation
 from app.execution.types import ExecutionRequest, Message, Review, Run, Task, TaskDependency, ToolCall
 from app.graph.roots import row, rows
 
@@ -18,4 +19,8 @@ FIELDS = (
     row(TaskDependency, "One edge of a task graph."),
     rows(Review, "Peer reviews: what waits for an answer, and how work was judged."),
     row(Review, "One review."),
+    *simulation.FIELDS,
+    *graphs.FIELDS,
+    *recommending.FIELDS,
+    *explaining.FIELDS,
 )

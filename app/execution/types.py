@@ -5,6 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from app.execution.graphs import readiness
+from app.execution.reporting import incident_report
+from app.execution.simulation import allowed_transitions
+from app.execution.timeline import timeline
 from app.graph.entity import (
     Connection,
     Entity,
@@ -44,6 +48,7 @@ from db.enums import (
 if TYPE_CHECKING:
     from app.audit.types import ChangeRecord, OpEvent
     from app.communication.types import TelegraphThread
+    from app.execution.timeline import TaskTimelineEntry
     from app.governance.types import ApprovalRecord, PolicyEnvelope
     from app.identity.types import Operator, Project
     from app.notification.types import Notification
@@ -188,6 +193,18 @@ class Task(Entity):
     )
     op_events: Connection[OpEvent] = has_many(models.OpEvent.task_id, "Its telemetry, as far back as it is kept.")
     change_records: Connection[ChangeRecord] = history()
+    allowed_transitions: list[TaskStatus] = allowed_transitions(
+        "The statuses that the caller may move it to, guards aside (SM-2)."
+    )
+    is_ready: bool = readiness(
+        "Whether it can be worked on: neither under way nor at an end, and all that it waits for is DONE (DAG-2)."
+    )
+    timeline: list[TaskTimelineEntry] = timeline(
+        "What happened to it, the oldest first: of the kinds of row that the caller may read (TASK-8)."
+    )
+    incident_report: str = incident_report(
+        "It as a report in Markdown: description, agents, timeline, deliverable, cost; of what the caller may read."
+    )
 
 
 @json_type

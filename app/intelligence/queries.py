@@ -1,6 +1,7 @@
 """Root fields of agent intelligence."""
 
 from app.graph.roots import row, rows
+from app.intelligence import insights
 from app.intelligence.types import AgentDocument, AgentPattern, AgentPerformance
 
 FIELDS = (
@@ -10,4 +11,5 @@ FIELDS = (
     row(AgentPattern, "One learnt strength or weakness."),
     rows(AgentDocument, "Working memory of agents, such as today's notes of a project's agents."),
     row(AgentDocument, "One document of an agent's working memory."),
+    *insights.FIELDS,
 )

@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy import exists, select
 
 from app.commands import Done, Refusal, Refused, command
-from app.execution.commands.tasks import MINUTES, add_task, note_creation
+from app.execution.commands.tasks import add_task, note_creation
+from app.execution.commands.values import MINUTES
 from app.execution.rules.graph import would_close_a_cycle
 from app.execution.rules.intake import LONGEST_TITLE
 from app.execution.rules.phases import MOST_PHASES, cut, strategy_of

@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import select
 
 from app.commands import Done, Refusal, Refused, command
-from app.execution.commands.tasks import MOST_LABELS, add_task, note_creation, note_update
+from app.execution.commands.tasks import add_task, note_creation, note_update
+from app.execution.commands.values import MOST_LABELS
 from app.execution.rules.intake import (
     LONGEST_TITLE,
     clean_labels,

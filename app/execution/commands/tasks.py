@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,9 +12,10 @@ from sqlalchemy import func, select
 from app.auth.actor import ActorKind
 from app.commands import Done, Refusal, Refused, command
 from app.execution.commands.transitions import refuse_work
+from app.execution.commands.values import MINUTES, money_of, refuse_texts, refuse_values, wanted_texts
 from app.execution.moving import assign_to, assignees_of
-from app.execution.rules.intake import LONGEST_TITLE, OUTSIDE, clean_labels, sanitised
-from app.execution.rules.work import BUDGETS, LONGEST_CONTENT, TERMINAL, recurrence_fault
+from app.execution.rules.intake import clean_labels
+from app.execution.rules.work import BUDGETS, TERMINAL
 from app.execution.standing import allows, hold_mode, is_agent, lock_task, policies_for, refuse_assignees
 from app.identity.standing import open_project
 from app.rows import edit
@@ -30,12 +28,6 @@ from db.models import AgentInstance, Task
 CHAT_LIMIT: Final = 30
 """TASK-1. Tasks that one Telegram chat may make within `CHAT_WINDOW`."""
 CHAT_WINDOW: Final = timedelta(minutes=1)
-MOST_LABELS: Final = 50
-LONGEST_LABEL: Final = 100
-_MOST_DOLLARS: Final = 10**9
-_LOWEST_PRIORITY: Final = 4
-MINUTES: Final = "estimatedMinutes"
-"""Key of a task's metadata: how long it takes, for the critical path (DAG-2)."""
 
 
 class _Default:
@@ -73,17 +65,17 @@ async def create_task(
     Agents that are named are its assignees from the start, and are told when it is ASSIGNED.
     """
     source = source or TaskSource.DASHBOARD
-    wanted = _wanted(title, description, labels, source)
+    wanted = wanted_texts(title, description, labels, source)
     if isinstance(wanted, Refused):
         return wanted
-    budget = BUDGETS[type] if isinstance(budget_allocated, _Default) else _money(budget_allocated or None)
+    budget = BUDGETS[type] if isinstance(budget_allocated, _Default) else money_of(budget_allocated or None)
     priority = 3 if priority is None else priority
     amounts = {
         "estimated_cost": estimated_cost,
         "estimated_minutes": estimated_minutes,
         "budget_allocated": None if isinstance(budget_allocated, _Default) else budget_allocated,
     }
-    if refused := _refuse_values(priority, amounts, recurrence):
+    if refused := refuse_values(priority, amounts, recurrence):
         return refused
     if assignee_ids:
         await hold_mode(uow)
@@ -108,7 +100,7 @@ async def create_task(
         reviewer_instance_id=reviewer_instance_id,
         parent_task_id=parent_task_id,
         labels=wanted.labels,
-        estimated_cost=_money(estimated_cost),
+        estimated_cost=money_of(estimated_cost),
         budget_allocated=budget,
         due_at=due_at,
         scheduled_for=scheduled_for,
@@ -248,56 +240,6 @@ async def set_task_work(
     return task
 
 
-# --- Values -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Texts:
-    title: str
-    description: str | None
-    labels: list[str] | None
-
-
-def _wanted(title: str, description: str | None, labels: list[str] | None, source: TaskSource) -> _Texts | Refused:
-    """TASK-1. The texts as they are kept; those from outside are made harmless."""
-    clean = sanitised if source in OUTSIDE else str.strip
-    texts = _Texts(
-        clean(title),
-        None if description is None else clean(description),
-        None if labels is None else clean_labels(map(clean, labels)),
-    )
-    return _refuse_texts(texts.title, texts.description, texts.labels) or texts
-
-
-def _refuse_texts(title: str | None, description: str | None, labels: Sequence[str] | None) -> Refused | None:
-    if title is not None and not 0 < len(title) <= LONGEST_TITLE:
-        return Refused(Refusal.VALIDATION_ERROR, f"A task's title has 1 to {LONGEST_TITLE} characters.", "title")
-    if len(description or "") > LONGEST_CONTENT:
-        message = f"A task's description has at most {LONGEST_CONTENT} characters."
-        return Refused(Refusal.VALIDATION_ERROR, message, "description")
-    if len(labels or ()) > MOST_LABELS:
-        return Refused(Refusal.VALIDATION_ERROR, f"A task has at most {MOST_LABELS} labels.", "labels")
-    return None
-
-
-def _refuse_values(
-    priority: int | None, amounts: Mapping[str, float | None], recurrence: JsonObject | None
-) -> Refused | None:
-    if priority is not None and not 1 <= priority <= _LOWEST_PRIORITY:
-        message = "A priority is 1 (critical), 2 (high), 3 (normal) or 4 (low)."
-        return Refused(Refusal.VALIDATION_ERROR, message, "priority")
-    for name, value in amounts.items():
-        if value is not None and not (math.isfinite(value) and 0 <= value < _MOST_DOLLARS):
-            return Refused(Refusal.VALIDATION_ERROR, "This is an amount from 0 to below a billion.", name)
-    if recurrence is not None and (fault := recurrence_fault(recurrence)):
-        return Refused(Refusal.VALIDATION_ERROR, fault, "recurrence")
-    return None
-
-
-def _money(amount: float | None) -> Decimal | None:
-    return None if amount is None else Decimal(str(amount))
-
-
 async def _known(uow: UnitOfWork) -> Done | Refused | None:
     """TASK-1, TASK-4. The task that this key made before, however long ago."""
     if uow.key is None:
@@ -375,10 +317,10 @@ async def _refuse_changes(uow: UnitOfWork, task: Task, changes: Mapping[str, Any
             return Refused(Refusal.VALIDATION_ERROR, "This cannot be taken away from a task.", name)
     title = changes.get("title")
     labels = changes.get("labels")
-    if refused := _refuse_texts(None if title is None else title.strip(), changes.get("description"), labels):
+    if refused := refuse_texts(None if title is None else title.strip(), changes.get("description"), labels):
         return refused
     amounts = {name: changes.get(name) for name in ("estimated_cost", "estimated_minutes", "budget_allocated")}
-    if refused := _refuse_values(changes.get("priority"), amounts, changes.get("recurrence")):
+    if refused := refuse_values(changes.get("priority"), amounts, changes.get("recurrence")):
         return refused
     if task.status in TERMINAL and set(changes) - {"labels", "metadata"}:
         message = f"The task is {task.status.value}; of it only labels and notes change."
@@ -408,7 +350,7 @@ def _edited(task: Task, changes: Mapping[str, Any]) -> dict[str, Any]:
         edited["labels"] = clean_labels(edited["labels"])
     for name in ("estimated_cost", "budget_allocated"):
         if name in edited:
-            edited[name] = _money(edited[name] or None if name == "budget_allocated" else edited[name])
+            edited[name] = money_of(edited[name] or None if name == "budget_allocated" else edited[name])
     if "estimated_minutes" in edited:
         minutes = edited.pop("estimated_minutes")
         notes = {**(edited.get("metadata", task.metadata_) or {}), MINUTES: minutes}

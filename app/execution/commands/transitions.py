@@ -16,6 +16,7 @@ from app.execution.moving import FORMER_STATUS, assign_to, assignees_of, move_ta
 from app.execution.rules import work as rules
 from app.execution.standing import (
     COMPLETE_TASK,
+    Override,
     Permit,
     agent_may,
     approvals_of,
@@ -36,7 +37,7 @@ from app.lifecycle import refuse_step
 from app.registry.commands import mode_of
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
-from db.enums import ActorType, ApprovalDecision, ChangeRecordType, InstanceState, TaskStatus
+from db.enums import ActorType, ApprovalDecision, ChangeRecordType, InstanceState, OperatorMode, TaskStatus
 from db.models import ApprovalRecord, ChangeRecord, Task
 
 T = TaskStatus
@@ -44,6 +45,12 @@ _RETRY_COUNT: Final = "retryCount"
 _RETURNS: Final = (T.ASSIGNED, T.IN_PROGRESS, T.REVIEW)
 _BY_UNDO: Final = (T.INBOX, *_RETURNS)
 """Where the gateway takes a blocked task to only as it undoes an emergency (TSK-1)."""
+_TEXTS: Final[Mapping[tuple[TaskStatus | None, TaskStatus], tuple[str, str]]] = {
+    (None, T.BLOCKED): ("blocked_reason", "blockedReason"),
+    (None, T.FAILED): ("error", "error"),
+    (T.REVIEW, T.IN_PROGRESS): ("feedback", "feedback"),
+}
+"""The text that goes with a step, from one status or from any: field of the input, key of the record."""
 
 
 @dataclass
@@ -53,13 +60,18 @@ class _Step:
     task: Task
     to: TaskStatus
     reason: str | None
-    blocked_reason: str | None
-    error: str | None
-    feedback: str | None
+    texts: Mapping[str, str | None]
+    """What goes with it in words, by the input's field."""
     work: Mapping[str, Any]
-    """Plan, deliverable and checklist that come with the step, by column."""
+    """Plan, deliverable and checklist that come with it, by column."""
     force_start: bool
+    mode: OperatorMode
+    """The emergency mode in force."""
     assignees: list[UUID]
+    override: Override | None = None
+    """A person's way past the emergency."""
+    permit: Permit | None = None
+    """What policy says to an agent."""
     approval: ApprovalRecord | None = None
     """The request that the step uses up."""
 
@@ -72,9 +84,9 @@ class _Step:
         """A part of the work as it will be."""
         return self.work[column] if column in self.work else getattr(self.task, column)
 
-    def text(self, own: str | None) -> str | None:
+    def text(self, field: str) -> str | None:
         """A text that the step needs, or the reason in its place."""
-        return (own or "").strip() or (self.reason or "").strip() or None
+        return (self.texts.get(field) or "").strip() or (self.reason or "").strip() or None
 
 
 @command(
@@ -103,9 +115,45 @@ async def transition_task(
 
     An agent moves the tasks that are assigned to it. Cancelling takes `transition:tasks` or `delete:tasks`.
     """
-    given = {"work_plan": work_plan, "deliverable": deliverable, "review_checklist": review_checklist}
-    work = {name: value for name, value in given.items() if value is not None}
-    if refused := refuse_work(work):
+    work = {"work_plan": work_plan, "deliverable": deliverable, "review_checklist": review_checklist}
+    found = await check_step(
+        uow,
+        task_id=task_id,
+        to=to,
+        reason=reason,
+        expected_status=expected_status,
+        texts={"blocked_reason": blocked_reason, "error": error, "feedback": feedback},
+        work={name: value for name, value in work.items() if value is not None},
+        force_start=bool(force_start),
+        confirm_override=bool(confirm_override),
+    )
+    if not isinstance(found, _Step):
+        return found
+    if found.permit is not None and (refused := await found.permit.use(uow)):
+        return refused
+    if found.override is not None:
+        found.override.use(uow, found.task, reason)
+    return Done(found.task, change_id=await _take(uow, found, session_key))
+
+
+async def check_step(
+    uow: UnitOfWork,
+    *,
+    task_id: UUID,
+    to: TaskStatus,
+    reason: str | None = None,
+    expected_status: TaskStatus | None = None,
+    texts: Mapping[str, str | None] | None = None,
+    work: Mapping[str, Any] | None = None,
+    force_start: bool = False,
+    confirm_override: bool = False,
+) -> _Step | Done | Refused:
+    """TSK-4. Whether a step may be taken: the emergency, the table, the actor, the guards. Locks, and changes nothing
+    but the journals; `Done` is what an idempotency key brings back.
+
+    `texts` are what goes with the step in words, `work` its plan, deliverable and checklist.
+    """
+    if refused := refuse_work(work or {}):
         return refused
     await hold_mode(uow)
     if is_agent(uow):
@@ -116,24 +164,28 @@ async def transition_task(
     if (known := await _known(uow, task, to)) is not None:
         return known
     mode = await mode_of(uow, task.project_id)
-    override = await pass_gate(uow, task, mode, confirm_override=bool(confirm_override), reason=reason)
+    override = await pass_gate(uow, task, mode, confirm_override=confirm_override, reason=reason)
     if isinstance(override, Refused):
         return override
     if refused := refuse_step(TASK, task.status, to, uow.actor_type, expected_status, expected_field="expected_status"):
         return refused
     step = _Step(
-        task, to, reason, blocked_reason, error, feedback, work, bool(force_start), await assignees_of(uow, task.id)
+        task=task,
+        to=to,
+        reason=reason,
+        texts=texts or {},
+        work=work or {},
+        force_start=force_start,
+        mode=mode,
+        assignees=await assignees_of(uow, task.id),
+        override=override,
     )
-    permit = await _refuse_agent(uow, step) if is_agent(uow) else None
-    if isinstance(permit, Refused):
-        return permit
-    if refused := await _guard(uow, step):
-        return refused
-    if permit is not None and (refused := await permit.use(uow)):
-        return refused
-    if override is not None:
-        override.use(uow, task, reason)
-    return Done(task, change_id=await _take(uow, step, mode.value, session_key))
+    if is_agent(uow):
+        permit = await _refuse_agent(uow, step)
+        if isinstance(permit, Refused):
+            return permit
+        step.permit = permit
+    return await _guard(uow, step) or step
 
 
 def refuse_work(work: Mapping[str, Any]) -> Refused | None:
@@ -188,8 +240,8 @@ async def _refuse_agent(uow: UnitOfWork, step: _Step) -> Permit | Refused:
     return await agent_may(uow, me, step.before, step.to, step.task)
 
 
-def _missing(step: _Step, field: str, own: str | None, what: str) -> Refused | None:
-    return None if step.text(own) else Refused(Refusal.VALIDATION_ERROR, what, field)
+def _missing(step: _Step, field: str, what: str) -> Refused | None:
+    return None if step.text(field) else Refused(Refusal.VALIDATION_ERROR, what, field)
 
 
 async def _guard(uow: UnitOfWork, step: _Step) -> Refused | None:
@@ -202,7 +254,7 @@ async def _guard(uow: UnitOfWork, step: _Step) -> Refused | None:
         case T.REVIEW:
             refused = await _before_review(uow, step)
         case T.BLOCKED:
-            refused = _missing(step, "blocked_reason", step.blocked_reason, "Say what the task is blocked by.")
+            refused = _missing(step, "blocked_reason", "Say what the task is blocked by.")
         case T.FAILED:
             refused = await _before_failure(uow, step)
         case T.NEEDS_APPROVAL if step.before is T.IN_PROGRESS and not await approvals_of(uow, step.task.id):
@@ -251,7 +303,7 @@ async def _before_work(uow: UnitOfWork, step: _Step) -> Refused | None:
     if not step.assignees:
         return Refused(Refusal.DEPENDENCY_NOT_MET, "Nobody is assigned to the task. Use `taskAssign`.", "task_id")
     if step.before is T.REVIEW:
-        return _missing(step, "feedback", step.feedback, "Say what is to be changed.")
+        return _missing(step, "feedback", "Say what is to be changed.")
     if step.before is not T.ASSIGNED and step.task.started_at is not None:
         return None  # it goes on with what it was begun with
     plan = step.value("work_plan")
@@ -283,7 +335,7 @@ async def _before_review(uow: UnitOfWork, step: _Step) -> Refused | None:
 
 async def _before_failure(uow: UnitOfWork, step: _Step) -> Refused | None:
     if step.before is T.IN_PROGRESS:
-        return _missing(step, "error", step.error, "Say what went wrong.")
+        return _missing(step, "error", "Say what went wrong.")
     if step.before is T.NEEDS_APPROVAL and ApprovalDecision.DENIED not in await approvals_of(uow, step.task.id):
         return Refused(Refusal.DEPENDENCY_NOT_MET, "No request for approval of the task was denied.")
     return None
@@ -304,7 +356,7 @@ async def _before_done(uow: UnitOfWork, step: _Step) -> Refused | None:
 # --- The step ---------------------------------------------------------------------------------------------------------
 
 
-async def _take(uow: UnitOfWork, step: _Step, mode: str, session_key: str | None) -> UUID:
+async def _take(uow: UnitOfWork, step: _Step, session_key: str | None) -> UUID:
     """TSK-6. Every guard has been passed: change the rows, and record it."""
     task, before, to = step.task, step.before, step.to
     for name, value in step.work.items():
@@ -317,15 +369,11 @@ async def _take(uow: UnitOfWork, step: _Step, mode: str, session_key: str | None
     if step.approval is not None:
         step.approval.used_at = uow.now
         after["approvalId"] = str(step.approval.id)
-    texts = {T.BLOCKED: ("blockedReason", step.blocked_reason), T.FAILED: ("error", step.error)}
-    if (before, to) == (T.REVIEW, T.IN_PROGRESS):
-        texts[to] = ("feedback", step.feedback)
-    text = None
-    if to in texts:
-        name, own = texts[to]
-        if text := step.text(own):
-            after[name] = text
-    metadata: JsonObject = {"operatorMode": mode}
+    field, name = _TEXTS.get((before, to)) or _TEXTS.get((None, to)) or (None, "")
+    text = None if field is None else step.text(field)
+    if text is not None:
+        after[name] = text
+    metadata: JsonObject = {"operatorMode": step.mode.value}
     if session_key is not None:
         metadata["sessionKey"] = session_key
     if to in (T.REVIEW, T.DONE):

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from app.execution.commands import assigning, graphs, intake, tasks, transitions
 from app.execution.commands.assigning import MOST_ASSIGNEES
-from app.execution.commands.tasks import LONGEST_LABEL, MOST_LABELS
+from app.execution.commands.values import LONGEST_LABEL, MOST_LABELS
 from app.execution.rules.work import LONGEST_CONTENT
 from app.execution.types import Task, TaskDependency
 from app.graph.fields import list_of
