@@ -21,7 +21,7 @@ from app.graph.declared import Declaration, Declared
 from app.graph.entity import Entity
 from app.graph.errors import BadUserInput
 from app.graph.fields import GraphField, Shape, argument, graph_field, list_of, optional
-from app.graph.limits import LIST_SIZE
+from app.graph.pricing import LIST_SIZE
 from app.graph.registry import ENTITIES, TYPES, EntityType, Named
 from db.enums.described import Described
 

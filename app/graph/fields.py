@@ -123,9 +123,13 @@ def described_enum(enumeration: type[enum.Enum]) -> type[enum.Enum]:
 def graph_field(
     name: str, annotation: Any, description: str | None, resolve: Resolver, arguments: Sequence[StrawberryArgument] = ()
 ) -> GraphField:
-    """A field of the kit."""
+    """A field of the kit. A name that Python keeps for itself ends in `_`, which the graph does not show."""
     made = GraphField(
-        python_name=name, type_annotation=StrawberryAnnotation(annotation), description=description, default=None
+        python_name=name,
+        graphql_name=name[:-1] if name.endswith("_") else None,
+        type_annotation=StrawberryAnnotation(annotation),
+        description=description,
+        default=None,
     )
     made.resolve = resolve
     made.arguments = list(arguments)
