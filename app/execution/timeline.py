@@ -20,7 +20,7 @@ from app.graph.context import Info, OperationContext, context_of
 from app.graph.declared import Declaration, Declared
 from app.graph.entity import Entity
 from app.graph.errors import BadUserInput
-from app.graph.fields import GraphField, Shape, argument, graph_field, list_of, optional
+from app.graph.fields import GraphField, Shape, argument, described_enum, graph_field, list_of, optional
 from app.graph.pricing import LIST_SIZE
 from app.graph.registry import ENTITIES, TYPES, EntityType, Named
 from db.enums.described import Described
@@ -41,6 +41,9 @@ class TaskTimelineKind(Described):
     TOOL_CALL = "TOOL_CALL", "A tool was called."
     MESSAGE = "MESSAGE", "Somebody wrote in the thread."
     EVENT = "EVENT", "Telemetry."
+
+
+described_enum(TaskTimelineKind)
 
 
 @dataclass(frozen=True)
