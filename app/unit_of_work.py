@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -29,7 +29,7 @@ from app.idempotency import Claim, Key, claim, claim_anywhere, keep, keep_in
 from app.sealing import Seal
 from db.base import JsonObject, Model
 from db.bell import Feed
-from db.enums import ActorType, AlertSeverity, AuditSeverity, ChangeRecordType, OpEventType
+from db.enums import ActorType, AlertSeverity, AlertStatus, AuditSeverity, ChangeRecordType, OpEventType
 from db.ids import new_id
 from db.logs import (
     ChangeDraft,
@@ -302,6 +302,20 @@ class UnitOfWork:
         if appended.last_seq is not None:
             self.appended[Feed.EVENTS] = appended.last_seq
         return appended.repeated
+
+    async def resolve_alerts(self, kind: str, note: str, *, instance_ids: Sequence[UUID] = ()) -> None:
+        """ALR-1. Close what is open or acknowledged of the gateway's own alerts of a type about these agents."""
+        await self.session.execute(
+            update(Alert)
+            .where(
+                Alert.tenant_id == self.tenant_id,
+                Alert.type == kind,
+                Alert.instance_id.in_(instance_ids),
+                Alert.status.in_((AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)),
+            )
+            .values(status=AlertStatus.RESOLVED, resolved_at=self.now, resolution_note=note)
+            .execution_options(synchronize_session=False)
+        )
 
     # --- the end -----------------------------------------------------------------------------------------------
 

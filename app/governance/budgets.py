@@ -16,7 +16,8 @@ from app.unit_of_work import UnitOfWork
 from db.enums import AlertSeverity, ChangeRecordType, InstanceState, PauseCause, RiskLevel, TaskStatus
 from db.models import AgentInstance, Task, TaskAssignee
 
-_CONTAINED: Final = "budgetContainedUntil"
+CONTAINED: Final = "budgetContainedUntil"
+"""Key of an instance's metadata: the end of the day on which its budget paused it (BUD-4)."""
 EXTRA_SHARE: Final = Decimal("0.5")
 """Part of the daily limit that the request for more asks for (BUD-4)."""
 
@@ -56,7 +57,7 @@ async def contain_spend(uow: UnitOfWork, instance_id: UUID, overrun: Overrun) ->
         uow, instance, InstanceState.PAUSED, reason=overrun.reason, cause=PauseCause.BUDGET, caused_by_id=cause
     )
     until = instance.spend_reset_at or uow.now + timedelta(days=1)
-    instance.metadata_ = {**(instance.metadata_ or {}), _CONTAINED: until.isoformat()}
+    instance.metadata_ = {**(instance.metadata_ or {}), CONTAINED: until.isoformat()}
     working = (
         select(Task.id)
         .join(TaskAssignee, and_(TaskAssignee.tenant_id == Task.tenant_id, TaskAssignee.task_id == Task.id))
@@ -95,5 +96,5 @@ async def contain_spend(uow: UnitOfWork, instance_id: UUID, overrun: Overrun) ->
 
 def _is_contained(instance: AgentInstance, now: datetime) -> bool:
     """Whether it was contained today already: once resumed by a person it is not paused again for the same day."""
-    until = (instance.metadata_ or {}).get(_CONTAINED)
+    until = (instance.metadata_ or {}).get(CONTAINED)
     return isinstance(until, str) and now < datetime.fromisoformat(until)

@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import Row, TextClause, text
 
 from app.governance.policy import EffectivePolicy, Envelope, Facts, PolicyLevel
-from app.governance.policy.budget import budget_extra
+from app.governance.policy.budget import budget_extra, spent
 from app.governance.policy.facts import Build, Fleet, Spend, Work
 from app.governance.policy.inheritance import FIELDS, resolve
 from app.platform.rules import strictest
@@ -246,15 +246,7 @@ def _spend(row: Row[Any], now: datetime) -> Spend:
     """What is spent of today's and this month's limits; a reset that is due counts as done (BUD-2)."""
     if row.instance_id is None:
         return Spend()
-    today, month = row.spend_today, row.spend_month
-    if row.spend_reset_at is not None and now >= row.spend_reset_at:
-        today = Decimal(0)
-        zone = ZoneInfo(row.timezone)
-        # The counters belong to the day that ended with the reset.
-        last = (row.spend_reset_at - timedelta(milliseconds=1)).astimezone(zone)
-        local = now.astimezone(zone)
-        if (last.year, last.month) != (local.year, local.month):
-            month = Decimal(0)
+    today, month = spent(row.spend_today, row.spend_month, row.spend_reset_at, now, ZoneInfo(row.timezone))
     return Spend(today, month, int(row.tokens_today or 0), budget_extra(_json(row.budget_extra), now))
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from app.governance.budgets import contain_spend
 from app.governance.loading import policies_in, policies_statement
-from app.governance.policy.budget import BUDGET_EXTRA, Overrun, budget_extra, dollars, narrowed
+from app.governance.policy.budget import BUDGET_EXTRA, Overrun, budget_extra, dollars, narrowed, spent
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import AlertSeverity, OpEventType
@@ -61,11 +61,7 @@ def reset_if_due(instance: AgentInstance, now: datetime, zone: ZoneInfo) -> bool
     due = instance.spend_reset_at
     if due is not None and now < due:
         return False
-    if due is not None:
-        instance.spend_today = Decimal(0)
-        ended, today = (due - timedelta(milliseconds=1)).astimezone(zone), now.astimezone(zone)
-        if (ended.year, ended.month) != (today.year, today.month):
-            instance.spend_month = Decimal(0)
+    instance.spend_today, instance.spend_month = spent(instance.spend_today, instance.spend_month, due, now, zone)
     instance.spend_reset_at = next_reset(now, zone)
     return due is not None
 

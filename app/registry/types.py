@@ -236,7 +236,7 @@ class CostCaps:
     monthly_usd: float | None = key("Most US dollars a calendar month.")
 
 
-@entity(models.AgentInstance, prefix="ins", hidden=("token_epoch",))
+@entity(models.AgentInstance, prefix="ins", hidden=("token_epoch", "heartbeat_event_at"))
 class AgentInstance(Entity):
     """Running agent: one version bound to an environment and a project (INS-1 to INS-6)."""
 

@@ -37,6 +37,7 @@ class PauseCause(Described):
     BUDGET = "BUDGET", "Its budget is used up (BUD-4); the daily reset resumes it (BUD-2)."
     STALE = "STALE", "It stopped sending heartbeats (HB-4)."
     LOOP = "LOOP", "It went in circles (LOOP-2)."
+    ERRORS = "ERRORS", "It reported errors in a row (HB-3)."
 
 
 class IdentityComplianceStatus(Described):

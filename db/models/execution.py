@@ -51,6 +51,7 @@ class Task(TenantScoped, Changing, Noted, Model):
         index("project_id"),  # the index below starts alike, so a project's tasks need their own to page by id
         index("project_id", "status"),  # the board of one project
         index("priority"),  # boards sort by priority
+        index("project_id", "priority", where=text("status = 'INBOX'")),  # the queue that agents claim from (HB-2)
         index("type"),  # routing and cost reports go by kind of work
         index("due_at"),  # the calendar
         index("scheduled_for"),  # the calendar; recurrence looks for what is due (TASK-7)

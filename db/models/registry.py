@@ -163,6 +163,9 @@ class AgentInstance(TenantScoped, Changing, Noted, Model):
     last_error: Mapped[str | None] = column("Text of the last error that the instance reported (HB-1).")
     current_task_id: Mapped[UUID | None] = reference("tasks", "Task that its last heartbeat named (HB-1).")
     parent_instance_id: Mapped[UUID | None] = reference("agent_instances", "Instance that spawned this one (POL-9).")
+    heartbeat_event_at: Mapped[datetime | None] = column(
+        "When a heartbeat last left a HEARTBEAT event; there is one in 30 seconds at most (HB-1)."
+    )
     token_epoch: Mapped[int] = column(
         "Generation of its tokens; adding one kills every token given out before (decision 26).", default=0
     )

@@ -1,5 +1,5 @@
 """Mutations of execution."""
 
-from app.execution.mutations import runs, tasks
+from app.execution.mutations import heartbeat, runs, tasks
 
-FIELDS = (*tasks.FIELDS, *runs.FIELDS)
+FIELDS = (*tasks.FIELDS, *runs.FIELDS, *heartbeat.FIELDS)

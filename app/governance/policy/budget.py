@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from app.governance.policy.action import Action
 from app.governance.policy.facts import Facts
@@ -22,6 +23,19 @@ def budget_extra(kept: Any, now: datetime) -> Decimal:
     until = kept.get("until")
     over = isinstance(until, str) and now >= datetime.fromisoformat(until)
     return Decimal(0) if over else Decimal(str(kept["usd"]))
+
+
+def spent(
+    today: Decimal, month: Decimal, reset_at: datetime | None, now: datetime, zone: ZoneInfo
+) -> tuple[Decimal, Decimal]:
+    """What is spent of today's and of this month's limits, in US dollars; a reset that is due counts as done (BUD-2).
+
+    The counters belong to the day that ends with the reset.
+    """
+    if reset_at is None or now < reset_at:
+        return today, month
+    last, local = (reset_at - timedelta(milliseconds=1)).astimezone(zone), now.astimezone(zone)
+    return Decimal(0), month if (last.year, last.month) == (local.year, local.month) else Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)

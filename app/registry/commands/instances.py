@@ -181,6 +181,8 @@ def move_instance(
         instance.activated_at = instance.activated_at or uow.now
     if to is InstanceState.RETIRED:
         instance.retired_at = uow.now
+    if before is InstanceState.QUARANTINED:
+        instance.error_streak = 0  # whoever lets it go on gives it all its tries again (HB-3)
     is_paused = to is InstanceState.PAUSED
     instance.paused_by = cause if is_paused else None
     instance.pre_pause_state = before if is_paused else None

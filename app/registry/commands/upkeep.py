@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -36,7 +37,7 @@ _CLOSED: Final = (TaskStatus.DONE, TaskStatus.CANCELED, TaskStatus.FAILED)
 @command("write:instances", ChangeRecordType.EMERGENCY_QUARANTINE, callers=(ActorKind.PLATFORM,))
 async def quarantine_stale_instances(uow: UnitOfWork, limit: int = BATCH) -> Done:
     """HB-4. Quarantine every agent that has been silent for too long, and block the work that hangs on it alone."""
-    patience = _patience(((await uow.tenant()).settings or {}).get("heartbeat"))
+    patience = patience_of(((await uow.tenant()).settings or {}).get("heartbeat"))
     heard = func.coalesce(AgentInstance.heartbeat_at, AgentInstance.activated_at)
     silent = (
         select(AgentInstance.id)
@@ -49,14 +50,12 @@ async def quarantine_stale_instances(uow: UnitOfWork, limit: int = BATCH) -> Don
         .limit(limit)
     )
     ids = list(await uow.session.scalars(silent))
-    blocked = 0
-    quarantined = 0
+    reason = f"no heartbeat for more than {int(patience.total_seconds())} s"
+    causes: dict[UUID, UUID] = {}
     for instance in await uow.lock_all(AgentInstance, ids):
         last = instance.heartbeat_at or instance.activated_at
         if instance.state not in _LISTENED_TO or last is None or last >= uow.now - patience:
             continue  # it spoke, or somebody moved it, while we waited for the lock
-        quarantined += 1
-        reason = f"no heartbeat for more than {int(patience.total_seconds())} s"
         first = uow.record(
             ChangeRecordType.EMERGENCY_QUARANTINE,
             instance,
@@ -77,55 +76,74 @@ async def quarantine_stale_instances(uow: UnitOfWork, limit: int = BATCH) -> Don
             instance_id=instance.id,
             project_id=instance.project_id,
         )
-        blocked += await _block_tasks(uow, instance, reason, first)
-    return Done(None, {"quarantined": quarantined, "blocked": blocked, "more": len(ids) == limit})
+        causes[instance.id] = first
+    if causes:
+        await _block(uow, causes, reason)
+    return Done(None, {"quarantined": len(causes), "more": len(ids) == limit})
 
 
-def _patience(setting: object) -> timedelta:
+async def _block(uow: UnitOfWork, causes: Mapping[UUID, UUID], reason: str) -> None:
+    for task, instance_id in await block_work(uow, causes, PauseCause.STALE, reason, "its agent has gone silent"):
+        uow.alert(
+            "TASK_BLOCKED_STALE_AGENT",
+            AlertSeverity.WARNING,
+            "A task is blocked because its agent has gone silent",
+            task.title,
+            task_id=task.id,
+            instance_id=instance_id,
+            project_id=task.project_id,
+        )
+
+
+def patience_of(setting: object) -> timedelta:
+    """HB-4. How long an agent may be silent, by the tenant's setting `heartbeat`."""
     stale = setting.get("staleMs") if isinstance(setting, dict) else None
     is_number = isinstance(stale, int | float) and not isinstance(stale, bool) and stale > 0
     return timedelta(milliseconds=float(stale)) if is_number and stale is not None else STALE_AFTER
 
 
-async def _block_tasks(uow: UnitOfWork, instance: AgentInstance, reason: str, caused_by_id: UUID) -> int:
+async def block_work(
+    uow: UnitOfWork, causes: Mapping[UUID, UUID], cause: PauseCause, reason: str, blocked_reason: str
+) -> list[tuple[Task, UUID]]:
+    """Block what is assigned to one of these agents and to nobody else, and is begun or about to be (HB-4).
+
+    `causes` has the change record by agent that the tasks' records hang on. Gives the tasks that were IN_PROGRESS,
+    each with its agent.
+    """
     other = aliased(TaskAssignee)
     alone = (
-        select(Task.id)
+        select(Task.id, TaskAssignee.instance_id)
         .join(TaskAssignee, (TaskAssignee.tenant_id == Task.tenant_id) & (TaskAssignee.task_id == Task.id))
         .where(
             Task.tenant_id == uow.tenant_id,
             Task.status.in_(_HELD_UP),
-            TaskAssignee.instance_id == instance.id,
+            TaskAssignee.instance_id.in_(causes),
             ~exists().where(
-                other.tenant_id == Task.tenant_id, other.task_id == Task.id, other.instance_id != instance.id
+                other.tenant_id == Task.tenant_id,
+                other.task_id == Task.id,
+                other.instance_id != TaskAssignee.instance_id,
             ),
         )
     )
-    tasks = await uow.lock_all(Task, list(await uow.session.scalars(alone)))
-    for task in tasks:
-        before = task.status
+    agents = {row.id: row.instance_id for row in await uow.session.execute(alone)}
+    working: list[tuple[Task, UUID]] = []
+    for task in await uow.lock_all(Task, list(agents)):
+        if task.status not in _HELD_UP:
+            continue  # somebody moved it while we waited for the lock
+        if task.status is TaskStatus.IN_PROGRESS:
+            working.append((task, agents[task.id]))
         await move_task(
             uow,
             task,
             TaskStatus.BLOCKED,
             reason=reason,
             by_system=True,
-            caused_by_id=caused_by_id,
-            after={"cause": PauseCause.STALE.value},
-            blocked_reason="its agent has gone silent",
-            instance_id=instance.id,
+            caused_by_id=causes[agents[task.id]],
+            after={"cause": cause.value},
+            blocked_reason=blocked_reason,
+            instance_id=agents[task.id],
         )
-        if before is TaskStatus.IN_PROGRESS:
-            uow.alert(
-                "TASK_BLOCKED_STALE_AGENT",
-                AlertSeverity.WARNING,
-                "A task is blocked because its agent has gone silent",
-                task.title,
-                task_id=task.id,
-                instance_id=instance.id,
-                project_id=task.project_id,
-            )
-    return len(tasks)
+    return working
 
 
 @command("write:instances", ChangeRecordType.INSTANCE_TRANSITIONED, callers=(ActorKind.PLATFORM,))

@@ -13,6 +13,7 @@ INPUTS: Final[Mapping[str, Case]] = {
     "alertAcknowledge": Case(),
     "alertResolve": Case(),
     "alertIgnore": Case({"reason": "known"}),
+    "agentHeartbeat": Case(),
 }
 
 

@@ -21,6 +21,7 @@ PARTIAL: Final[dict[str, tuple[Row, Row]]] = {
     "policy_envelopes(name)": ({"active": True}, {"active": False}),
     "deployments(template_id, environment_id)": ({"status": "ACTIVE"}, {"status": "RETIRED"}),
     "evaluation_runs(version_id, suite_id)": ({"status": "RUNNING"}, {"status": "FAILED"}),
+    "alerts(topic)": ({"status": "OPEN"}, {"status": "RESOLVED"}),
     "org_assignments(project_id)": ({"org_position": "CEO"}, {"org_position": "LEAD"}),
     "agent_identities(template_id)": ({}, {"instance_id": "agent_instances"}),
     "agent_identities(instance_id)": ({}, {"instance_id": None}),
