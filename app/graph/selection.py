@@ -48,7 +48,7 @@ class Selection:
         waiting = [one for one in running if not isinstance(one, ExecutionResult)]
         try:
             async with asyncio.timeout(self.executor.limits.timeout):
-                done = iter(await asyncio.gather(*waiting) if waiting else ())
+                done = iter(await _whole(waiting) if waiting else ())
         except TimeoutError as error:
             return [Outcome(present([Timeout()], request_id), failure=error) for _ in events]
         results = [one if isinstance(one, ExecutionResult) else next(done) for one in running]
@@ -76,6 +76,17 @@ def select(executor: Executor, operation: Operation, variables: Mapping[str, Any
     except GraphQLError as error:
         raise Refused([error], ErrorCode.BAD_USER_INPUT) from None
     return Selection(executor, operation, core, field, node, arguments)
+
+
+async def _whole(waiting: Sequence[Awaitable[ExecutionResult]]) -> Sequence[ExecutionResult]:
+    """All of them. Who is cancelled waits for the statement that runs: graphql-core has made coroutines for what comes
+    after it, and they would be dropped without ever having begun."""
+    together = asyncio.gather(*waiting)
+    try:
+        return await asyncio.shield(together)
+    except asyncio.CancelledError:
+        await asyncio.wait([together])
+        raise
 
 
 def _fault(errors: Sequence[GraphQLError]) -> BaseException | None:

@@ -108,8 +108,6 @@ class Group(ABC):
         self.follower = follower
         self.members: dict[Member, None] = {}
         """Those who get what comes from now on. Whoever is still catching up is not among them."""
-        self.present = 0
-        """How many there are, with those who are about to join."""
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 

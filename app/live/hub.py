@@ -65,6 +65,14 @@ class _Watched:
     doubtful: bool = False
 
 
+@dataclass(eq=False)
+class _Slot:
+    """A group with how many use it, those counted too who wait for it to start. It is closed with the last."""
+
+    starting: asyncio.Task[Group]
+    users: int = 0
+
+
 class Live:
     """Subscribers of this process."""
 
@@ -87,7 +95,7 @@ class Live:
         self._look_seconds = look_seconds
         self._followers: dict[UUID, tuple[Follower, asyncio.Task[None]]] = {}
         self._opening: dict[UUID, asyncio.Task[Follower]] = {}
-        self._groups: dict[Hashable, asyncio.Task[Group]] = {}
+        self._groups: dict[Hashable, _Slot] = {}
         self._callers: dict[Hashable, _Watched] = {}
         self._streams: Counter[tuple[UUID, UUID]] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
@@ -125,9 +133,10 @@ class Live:
 
     async def close(self) -> None:
         """Stop everything; streams that are open are not told (`drain` tells them)."""
-        groups = [task.result() for task in self._groups.values() if task.done() and not _failed(task)]
-        self._groups.clear()
-        await asyncio.gather(*(group.close() for group in groups))
+        for key in list(self._groups):
+            self._close(key)
+        if self._closing:
+            await asyncio.wait(self._closing)
         await cancelled(*self._closing, *self._opening.values(), *(task for _, task in self._followers.values()))
         self._followers.clear()
 
@@ -166,7 +175,7 @@ class Live:
     ) -> Member:
         if self._draining:
             raise self._stopping(None)
-        principal = actor.tenant_id, actor.id
+        principal = actor.principal
         if self._streams[principal] >= self._streams_per_caller:
             limit = self._streams_per_caller
             raise RateLimited(1, f"{limit} streams of this caller are open; end one of them first.")
@@ -175,16 +184,18 @@ class Live:
         try:
             async with self._open_context(actor, request_id) as context:
                 selection = select(self._executor, operation, variables, context)
-            live = selection.field.extensions["strawberry-definition"]
-            if not isinstance(live, LiveField):
-                raise TypeError(f"{selection.node.name.value} is no live field")
-            source = live.open(actor, selection.arguments)
+            source = _live_field(selection).open(actor, selection.arguments)
             asking = Asking(selection, actor, request_id, self._open_context)
             follower = await self._follower(actor.tenant_id)
             key = group_key(selection, actor)
-            group = await self._group(key, lambda: source.group(asking, follower))
-            member = Member(group, sink, actor, request_id, lambda left: self._left(key, left))
-            group.present += 1
+            slot = self._slot(key, lambda: source.group(asking, follower))
+            slot.users += 1
+            try:
+                group = await asyncio.shield(slot.starting)
+            except BaseException:
+                self._release(key, slot)
+                raise
+            member = Member(group, sink, actor, request_id, lambda left: self._left(left, key, slot))
             self._watch(member)
             await group.join(member, source.after)
             return member
@@ -192,7 +203,7 @@ class Live:
             if member is not None:
                 member.close()  # which gives its place back
             else:
-                self._streams[principal] -= 1
+                self._give_back(principal)
             raise
 
     async def _follower(self, tenant_id: UUID) -> Follower:
@@ -213,16 +224,11 @@ class Live:
         follower.ring(Feed.ROWS, None)
         return follower
 
-    async def _group(self, key: Hashable, make: Callable[[], Group]) -> Group:
-        starting = self._groups.get(key)
-        if starting is None:
-            starting = self._groups[key] = asyncio.create_task(self._start(make()), name="live-start")
-        try:
-            return await asyncio.shield(starting)
-        except Exception:
-            if self._groups.get(key) is starting:
-                del self._groups[key]
-            raise
+    def _slot(self, key: Hashable, make: Callable[[], Group]) -> _Slot:
+        slot = self._groups.get(key)
+        if slot is None:
+            slot = self._groups[key] = _Slot(asyncio.create_task(self._start(make()), name="live-start"))
+        return slot
 
     @staticmethod
     async def _start(group: Group) -> Group:
@@ -233,29 +239,31 @@ class Live:
             raise
         return group
 
-    def _left(self, key: Hashable, member: Member) -> None:
-        self._streams[member.actor.tenant_id, member.actor.id] -= 1
-        if not self._streams[member.actor.tenant_id, member.actor.id]:
-            del self._streams[member.actor.tenant_id, member.actor.id]
+    def _release(self, key: Hashable, slot: _Slot) -> None:
+        slot.users -= 1
+        if not slot.users and self._groups.get(key) is slot:
+            self._close(key)
+
+    def _close(self, key: Hashable) -> None:
+        closing = asyncio.create_task(_end_of(self._groups.pop(key)), name="live-close")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    def _left(self, member: Member, key: Hashable, slot: _Slot) -> None:
+        self._give_back(member.actor.principal)
         caller = caller_key(member.actor)
         watched = self._callers.get(caller)
         if watched is not None:
             watched.members.discard(member)
             if not watched.members:
                 del self._callers[caller]
-        member.group.present -= 1
-        if not member.group.present:
-            asyncio.get_running_loop().call_soon(self._close_if_empty, key, member.group)
+        member.group.follower.idle_since = time.monotonic()
+        self._release(key, slot)
 
-    def _close_if_empty(self, key: Hashable, group: Group) -> None:
-        if not group.present:
-            task = self._groups.get(key)
-            if task is not None and task.done() and not _failed(task) and task.result() is group:
-                del self._groups[key]
-                closing = asyncio.create_task(group.close())
-                self._closing.add(closing)
-                closing.add_done_callback(self._closing.discard)
-            group.follower.idle_since = time.monotonic()
+    def _give_back(self, principal: tuple[UUID, UUID]) -> None:
+        self._streams[principal] -= 1
+        if not self._streams[principal]:
+            del self._streams[principal]
 
     # --- who still may ---------------------------------------------------------------------------------------------
 
@@ -311,13 +319,23 @@ class Live:
             return
         for member in list(watched.members):
             cursor = member.group.cursor(member)
-            async with self._open_context(now, member.request_id) as context:
-                refusals = self._refuse(member.group.asking.selection.operation, context)
-            if refusals:
-                permission = str((refusals[0].extensions or {}).get("permission", ""))
+            permission = await self._lacks(member, now)
+            if permission is not None:
                 member.end(Forbidden(permission, cursor=cursor))
             else:
                 member.end(StreamInterrupted("What this caller may see has changed.", cursor))
+
+    async def _lacks(self, member: Member, actor: Actor) -> str | None:
+        """The permission that a caller lacks now for what a member asks for, or None."""
+        selection = member.group.asking.selection
+        try:
+            async with self._open_context(actor, member.request_id) as context:
+                for refusal in self._refuse(selection.operation, context):
+                    raise refusal
+            _live_field(selection).open(actor, selection.arguments)
+        except Forbidden as error:
+            return str((error.extensions or {})["permission"])
+        return None
 
     # --- looking by itself -----------------------------------------------------------------------------------------
 
@@ -356,8 +374,17 @@ def _end(watched: _Watched, error: Callable[[str | None], GraphQLError]) -> None
         member.end(error(member.group.cursor(member)), final=True)
 
 
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.cancelled() or task.exception() is not None
+async def _end_of(slot: _Slot) -> None:
+    await asyncio.wait([slot.starting])
+    if not slot.starting.cancelled() and slot.starting.exception() is None:
+        await slot.starting.result().close()
+
+
+def _live_field(selection: Selection) -> LiveField:
+    field = selection.field.extensions["strawberry-definition"]
+    if not isinstance(field, LiveField):
+        raise TypeError(f"{selection.node.name.value} is no live field")
+    return field
 
 
 def caller_key(actor: Actor) -> Hashable:

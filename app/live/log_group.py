@@ -17,6 +17,7 @@ from graphql import GraphQLError
 
 from app.graph.filtering import Condition
 from app.http.streams import Message
+from app.http.tasks import cancelled
 from app.live.follower import Follower
 from app.live.group import Asking, Group, Member
 from app.live.tails import LogTail
@@ -68,6 +69,7 @@ class LogGroup(Group):
         """Nobody is left."""
         self.follower.remove(self._source.feed, self)
         await super().close()
+        await cancelled(*self._pages.values())
 
     def cursor(self, member: Member) -> str | None:
         """Behind what was queued for the member last."""

@@ -240,6 +240,8 @@ def _log(feed: Feed, type_name: str, input_name: str, columns: Mapping[str, str]
 
 def _approval_queue(actor: Actor, arguments: Mapping[str, Any]) -> QueueSource:
     entity = ENTITIES["ApprovalRecord"]
+    if not actor.may_read(entity.name):  # also where the selection shows no request
+        raise Forbidden(READ_PERMISSION[entity.name])
     return QueueSource(*chosen(entity, actor, _QUEUE_COLUMNS, "ApprovalQueueFilter", arguments.get("filter")))
 
 

@@ -16,12 +16,13 @@ async def write(
     count: int = 1,
     kind: OpEventType = OpEventType.COST_TICK,
     bell: Bell | None = None,
+    note: str = "",
     **columns: Any,
 ) -> int:
     """So many events in one transaction; the number of the last one."""
     now = datetime.now(UTC)
     drafts = [
-        EventDraft(type=kind, timestamp=now, payload={"n": n}, **columns)  # the time to the millisecond
+        EventDraft(type=kind, timestamp=now, payload={"n": n, "note": note}, **columns)  # the time to the millisecond
         for n in range(count)
     ]
     async with tenant.database.transaction(tenant.actor()) as session:

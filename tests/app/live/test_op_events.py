@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from db.connections import Connections
 from db.enums import OpEventType
 from tests.app.live.events import write
-from tests.app.live.gateway import Ended, Gateway, running, socket_of
+from tests.app.live.gateway import Ended, Gateway, socket_of
 from tests.conftest import TenantUnderTest
 
 TAIL = "subscription ($after: Seq) { opEvents(after: $after) { seq type } }"
-
-
-@pytest.fixture
-async def gateway(connections: Connections, tmp_path: Path) -> AsyncIterator[Gateway]:
-    async with running(connections, tmp_path) as made:
-        yield made
 
 
 async def test_events_come_as_they_are_committed_each_with_its_cursor(

@@ -1,0 +1,237 @@
+"""Rights are looked at again while a stream is open, and what one may not see is not told (decisions 24 to 31)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import delete, update
+
+from app.auth.actor import ActorKind
+from db import models
+from db.enums import InstanceState, OperatorStatus
+from db.ids import new_id
+from tests.app.live.events import write
+from tests.app.live.gateway import Gateway, operator, socket_of
+from tests.conftest import TenantUnderTest
+from tests.governed import GENOME, GENOME_HASH
+
+TAIL = "subscription ($after: Seq) { opEvents(after: $after) { seq } }"
+TASKS = "subscription { entityChanged(types: [Task]) { id } }"
+SOON = 2.5
+
+
+@pytest.fixture
+def rung(tenant: TenantUnderTest, gateway: Gateway) -> TenantUnderTest:
+    tenant.database.bell = gateway.application.gateway.database.bell
+    return tenant
+
+
+async def execute(tenant: TenantUnderTest, statement: Any) -> None:
+    async with tenant.database.transaction(tenant.actor()) as session:
+        await session.execute(statement)
+
+
+async def test_an_operator_who_is_suspended_is_told_with_the_cursor_and_closed_for_good(
+    rung: TenantUnderTest, gateway: Gateway
+) -> None:
+    person = await operator(rung)
+    async with socket_of(gateway, gateway.token_of(rung, person.auth_id)) as socket:
+        tail = await socket.subscribe(TAIL, after="0")
+        await write(rung, 2, bell=rung.database.bell)
+        assert [(await tail.data())["seq"] for _ in range(2)] == ["1", "2"]
+        await execute(
+            rung, update(models.Operator).where(models.Operator.id == person.id).values(status=OperatorStatus.SUSPENDED)
+        )
+        ended = await tail.ending(SOON)
+        assert ended.extensions == {"code": "UNAUTHENTICATED", "cursor": "2"}
+        assert (await socket.closed())[0] == 4401
+
+
+async def test_a_role_that_is_taken_away_ends_the_stream_and_names_the_permission(
+    rung: TenantUnderTest, gateway: Gateway
+) -> None:
+    person = await operator(rung)
+    async with socket_of(gateway, gateway.token_of(rung, person.auth_id)) as socket:
+        tail = await socket.subscribe(TAIL, after="0")
+        await asyncio.sleep(0.3)
+        await execute(rung, delete(models.RoleAssignment).where(models.RoleAssignment.operator_id == person.id))
+        ended = await tail.ending(SOON)
+        assert ended.extensions == {"code": "FORBIDDEN", "permission": "read:op-events", "cursor": "0"}
+        # The socket is still there, and knows that its caller may do less now.
+        refused = await (await socket.subscribe("{ opEvents(first: 1) { edges { node { seq } } } }")).ending()
+        assert refused.extensions["code"] == "FORBIDDEN"
+
+
+async def test_rights_that_change_and_still_suffice_ask_for_a_new_stream(
+    rung: TenantUnderTest, gateway: Gateway
+) -> None:
+    """The group of a narrower scope is another one; the cursor goes on."""
+    person = await operator(rung)
+    async with socket_of(gateway, gateway.token_of(rung, person.auth_id)) as socket:
+        tail = await socket.subscribe(TAIL)
+        await asyncio.sleep(0.3)
+        await execute(
+            rung,
+            update(models.RoleAssignment)
+            .where(models.RoleAssignment.operator_id == person.id)
+            .values(project_id=rung.project.id),
+        )
+        ended = await tail.ending(SOON)
+        assert ended.extensions == {"code": "STREAM_INTERRUPTED", "cursor": "0"}
+        await write(rung, 1)
+        await write(rung, 1, project_id=rung.project.id)
+        again = await socket.subscribe(TAIL, after="0")
+        assert (await again.data())["seq"] == "2"
+        await again.quiet(0.2)
+
+
+async def test_a_grant_that_ends_by_its_date_ends_the_stream(rung: TenantUnderTest, gateway: Gateway) -> None:
+    """RBAC-7: nothing in the database changes when it does."""
+    token = await gateway.token(rung, expires_at=datetime.now(UTC) + timedelta(seconds=1.5))
+    async with socket_of(gateway, token) as socket:
+        tail = await socket.subscribe(TAIL)
+        ended = await tail.ending(5)
+        assert ended.extensions["code"] == "FORBIDDEN"
+
+
+async def test_a_token_that_expires_ends_its_streams_with_their_cursors(
+    rung: TenantUnderTest, gateway: Gateway
+) -> None:
+    person = await operator(rung)
+    token = gateway.token_of(rung, person.auth_id, lifetime=timedelta(seconds=2))
+    gateway.application.gateway.authenticator.local._expectation = _without_skew(gateway)  # type: ignore[union-attr]
+    async with socket_of(gateway, token) as socket:
+        tail = await socket.subscribe(TAIL)
+        await write(rung, 1, bell=rung.database.bell)
+        ended = await tail.ending(6)
+        assert ended.extensions["code"] == "UNAUTHENTICATED"
+        assert ended.extensions["cursor"] in ("0", "1")
+        assert (await socket.closed())[0] == 4403
+
+
+def _without_skew(gateway: Gateway) -> Any:
+    from dataclasses import replace
+
+    tokens = gateway.application.gateway.authenticator.local
+    assert tokens is not None
+    return replace(tokens._expectation, skew=0)
+
+
+async def agent(tenant: TenantUnderTest) -> models.AgentInstance:
+    template = models.AgentTemplate(id=new_id(), name=f"T {new_id().hex}")
+    version = models.AgentVersion(id=new_id(), template_id=template.id, genome=GENOME, genome_hash=GENOME_HASH)
+    made = models.AgentInstance(
+        id=new_id(),
+        name="agent",
+        version_id=version.id,
+        environment_id=tenant.environment.id,
+        project_id=tenant.project.id,
+        state=InstanceState.ACTIVE,
+    )
+    await tenant.add(template, version, made)
+    return made
+
+
+async def test_an_agent_that_is_quarantined_hears_no_more(rung: TenantUnderTest, gateway: Gateway) -> None:
+    """Decision 26: nothing but the heartbeat and `viewer` answers."""
+    made = await agent(rung)
+    token = gateway.token_of(rung, str(made.id), ActorKind.INSTANCE, epoch=0)
+    async with socket_of(gateway, token) as socket:
+        stream = await socket.subscribe(TASKS)
+        await asyncio.sleep(0.3)
+        await execute(
+            rung,
+            update(models.AgentInstance)
+            .where(models.AgentInstance.id == made.id)
+            .values(state=InstanceState.QUARANTINED),
+        )
+        ended = await stream.ending(SOON)
+        assert ended.extensions == {"code": "FORBIDDEN", "permission": "read:tasks"}
+
+
+async def test_a_revoked_agents_token_closes_its_socket(rung: TenantUnderTest, gateway: Gateway) -> None:
+    made = await agent(rung)
+    async with socket_of(gateway, gateway.token_of(rung, str(made.id), ActorKind.INSTANCE, epoch=0)) as socket:
+        stream = await socket.subscribe(TASKS)
+        await asyncio.sleep(0.3)
+        await execute(
+            rung, update(models.AgentInstance).where(models.AgentInstance.id == made.id).values(token_epoch=1)
+        )
+        assert (await stream.ending(SOON)).extensions["code"] == "UNAUTHENTICATED"
+        assert (await socket.closed())[0] == 4401
+
+
+async def test_agents_hear_of_their_own_project_alone(rung: TenantUnderTest, gateway: Gateway) -> None:
+    """Decision 31."""
+    made = await agent(rung)
+    other = models.Project(id=new_id(), name="Other", slug="other")
+    await rung.add(other)
+
+    def task(project: UUID) -> models.Task:
+        return models.Task(id=new_id(), project_id=project, title="t", type="ENGINEERING", status="INBOX")
+
+    async with socket_of(gateway, gateway.token_of(rung, str(made.id), ActorKind.INSTANCE, epoch=0)) as socket:
+        stream = await socket.subscribe(TASKS)
+        await asyncio.sleep(0.3)
+        mine = task(rung.project.id)
+        await rung.add(task(other.id), mine)
+        assert (await stream.data())["id"] == f"tsk_{mine.id.hex}"
+        await stream.quiet(0.2)
+
+
+async def test_two_tenants_never_mix(rung: TenantUnderTest, other_tenant: TenantUnderTest, gateway: Gateway) -> None:
+    """The same document and the same rights, in two tenants: each hears its own."""
+    other_tenant.database.bell = rung.database.bell
+    async with (
+        socket_of(gateway, await gateway.token(rung)) as one,
+        socket_of(gateway, await gateway.token(other_tenant)) as two,
+    ):
+        query = "subscription { entityChanged(types: [Alert, Project]) { id } }"
+        tails = [await one.subscribe(TAIL, after="0"), await two.subscribe(TAIL, after="0")]
+        rows = [await one.subscribe(query), await two.subscribe(query)]
+        await asyncio.sleep(0.3)
+        assert len(gateway.application.gateway.live._groups) == 4
+        await write(other_tenant, 3, bell=rung.database.bell)
+        await write(rung, 1, bell=rung.database.bell)
+        project = models.Project(id=new_id(), name="P", slug="p")
+        await other_tenant.add(project)
+        assert [(await tails[1].data())["seq"] for _ in range(3)] == ["1", "2", "3"]
+        assert (await tails[0].data())["seq"] == "1"
+        assert (await rows[1].data())["id"] == f"prj_{project.id.hex}"
+        for quiet in (*tails, *rows):
+            await quiet.quiet(0.2)
+
+
+async def test_a_foreign_id_is_as_silent_as_one_that_never_was(
+    rung: TenantUnderTest, other_tenant: TenantUnderTest, gateway: Gateway
+) -> None:
+    other_tenant.database.bell = rung.database.bell
+    foreign = f"prj_{other_tenant.project.id.hex}"
+    async with socket_of(gateway, await gateway.token(rung)) as socket:
+        stream = await socket.subscribe("subscription ($ids: [ID!]) { entityChanged(ids: $ids) { id } }", ids=[foreign])
+        await asyncio.sleep(0.3)
+        await execute(other_tenant, update(models.Project).values(name="renamed"))
+        await stream.quiet(1.5)
+
+
+async def test_what_depends_on_who_asks_is_not_shared(rung: TenantUnderTest, gateway: Gateway) -> None:
+    """PII-1: a person sees their own address in full; others of the same role do not, and form another group."""
+    query = "subscription { entityChanged(types: [Operator]) { node { ... on Operator { id email } } } }"
+    names = "subscription { entityChanged(types: [Operator]) { node { ... on Operator { id name } } } }"
+    ada, bob = await operator(rung, "Viewer"), await operator(rung, "Viewer")
+    async with (
+        socket_of(gateway, gateway.token_of(rung, ada.auth_id)) as one,
+        socket_of(gateway, gateway.token_of(rung, bob.auth_id)) as two,
+    ):
+        mine, theirs = await one.subscribe(query), await two.subscribe(query)
+        await one.subscribe(names)
+        await two.subscribe(names)
+        await asyncio.sleep(0.3)
+        assert len(gateway.application.gateway.live._groups) == 3
+        await execute(rung, update(models.Operator).where(models.Operator.id == ada.id).values(name="Ada"))
+        assert (await mine.data())["node"]["email"] == "Viewer@example.com"
+        assert (await theirs.data())["node"]["email"] != "Viewer@example.com"
