@@ -10,6 +10,7 @@ from functools import partial
 from graphql import GraphQLError, OperationType
 
 from app.auth.actor import Actor, ActorKind
+from app.auth.callers import Callers
 from app.auth.claims import TokenRejected
 from app.auth.setup import open_authenticator
 from app.database import find_connections, open_database
@@ -52,6 +53,7 @@ class Gateway:
         self.metrics = metrics
         self.event_writer = EventWriter(database, most_waiting=settings.most_waiting_events)
         self.authenticator = open_authenticator(settings, database)
+        self.callers = Callers(self.authenticator)
         self._seal = open_seal(settings)
         self._rates = {
             OperationType.QUERY: Rate(settings.queries_per_second),
@@ -71,7 +73,7 @@ class Gateway:
         )
         self.endpoint = GraphQLEndpoint(
             self.executor,
-            self.authenticator.authenticate,
+            self.callers.authenticate,
             self.operation,
             _edge_limits(settings),
             page,
@@ -97,7 +99,7 @@ class Gateway:
     @property
     def authenticate(self) -> Callable[[str | None, str | None], Awaitable[Actor]]:
         """From the Authorization header and the tenant's header to the caller."""
-        return self.authenticator.authenticate
+        return self.callers.authenticate
 
     @asynccontextmanager
     async def operation(self, actor: Actor, request_id: str) -> AsyncIterator[OperationContext]:
@@ -156,6 +158,7 @@ async def open_gateway(settings: Settings, metrics: Metrics, tracing: Tracing | 
         doorbell = open_doorbell(settings, database)
         database.bell = doorbell
         gateway = Gateway(settings, database, metrics, tracing)
+        doorbell.listen(gateway.callers.hear, gateway.callers.forget)
         doorbell.listen(gateway.live.ring, gateway.live.restored)
         listening = asyncio.create_task(doorbell.run(), name="doorbell")
         looking = asyncio.create_task(gateway.live.run(), name="live")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 
@@ -14,6 +14,14 @@ class Feed(StrEnum):
     CHANGES = "change_records"
     ROWS = "row_changes"
     """Rows of all other tables, as `gateway.row_changes` notes them."""
+    PEOPLE = "people"
+    """What a person may do: operators, roles, their assignments, the tenant itself."""
+    AGENTS = "agents"
+    """What an agent may do: the states and token epochs of instances."""
+
+
+EVERYWHERE: Final = UUID(int=0)
+"""Rung for where a transaction of the platform may have changed any tenant; no tenant has this id."""
 
 
 class Bell(Protocol):

@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Executable, Row, Table
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from db.bell import Bell, Feed, NoBell
+from db.bell import EVERYWHERE, Bell, Feed, NoBell
+from db.callers import watch, written
 from db.connections import Connections
 from db.pool import PoolExhausted, begin, fetch_row, open_pool, take
 from db.reads import ReadPool
@@ -145,6 +146,8 @@ class Database:
             )
         self.reads = ReadPool(connections.read, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
         self._platform = open_pool(connections.platform, size=platform_pool_size, wait_seconds=_PLATFORM_WAIT_SECONDS)
+        for engine in (self.engine, self._platform):
+            watch(engine)
         self.bell: Bell = NoBell()
         """Rung after each transaction of a tenant; whoever appends to a log rings for that log as well."""
 
@@ -166,8 +169,10 @@ class Database:
             async with session, session.begin():
                 yield session
         finally:
+            callers = written(connection)
             await connection.close()
-        self.bell.ring(caller.tenant_id, Feed.ROWS)
+        for feed in (Feed.ROWS, *callers):
+            self.bell.ring(caller.tenant_id, feed)
 
     @asynccontextmanager
     async def platform(self) -> AsyncIterator[AsyncConnection]:
@@ -180,7 +185,10 @@ class Database:
             async with connection.begin():
                 yield connection
         finally:
+            callers = written(connection)
             await connection.close()
+        for feed in callers:
+            self.bell.ring(EVERYWHERE, feed)
 
     async def fetch_one(self, sql: str, *arguments: Any) -> Mapping[str, Any] | None:
         """One row of a statement that sets no tenant: the functions that resolve a caller, and health checks.

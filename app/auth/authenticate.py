@@ -78,11 +78,22 @@ class Authenticator:
 
         `authorization` is the header's text (``Bearer …``), `tenant` that of `TENANT_HEADER`. Raises Unauthenticated.
         """
+        return await self.actor_of(await self.verify(authorization), tenant)
+
+    async def verify(self, authorization: str | None) -> Token:
+        """The token of a header's text, once its signature and claims hold. Raises Unauthenticated."""
         try:
-            return await self.resolve(await self._verify(_bearer(authorization)), _slug(tenant))
+            return await self._verify(_bearer(authorization))
         except TokenRejected as rejected:
-            log.info("token_rejected", reason=rejected.reason)
-            raise Unauthenticated() from None
+            raise _refused(rejected) from None
+
+    async def actor_of(self, token: Token, tenant: str | None) -> Actor:
+        """The actor that a verified token stands for; `tenant` is the text of `TENANT_HEADER`. Raises
+        Unauthenticated."""
+        try:
+            return await self.resolve(token, _slug(tenant))
+        except TokenRejected as rejected:
+            raise _refused(rejected) from None
 
     async def resolve(self, token: Token, tenant: str | None) -> Actor:
         """The actor that a verified token stands for, with `tenant` as the request's header has it.
@@ -191,6 +202,11 @@ def _assignment(grant: Mapping[str, Any]) -> Assignment:
         environment_id=None if environment is None else UUID(environment),
         expires_at=None if expires is None else datetime.fromisoformat(expires),
     )
+
+
+def _refused(rejected: TokenRejected) -> Unauthenticated:
+    log.info("token_rejected", reason=rejected.reason)
+    return Unauthenticated()
 
 
 def _bearer(authorization: str | None) -> str:

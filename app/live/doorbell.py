@@ -124,7 +124,13 @@ class Doorbell:
             restored()
 
 
-_LETTERS: Final = {Feed.EVENTS: "e", Feed.CHANGES: "c", Feed.ROWS: "r"}
+_LETTERS: Final = {
+    Feed.EVENTS: "e",
+    Feed.CHANGES: "c",
+    Feed.ROWS: "r",
+    Feed.PEOPLE: "p",
+    Feed.AGENTS: "a",
+}
 _FEEDS: Final = {letter: feed for feed, letter in _LETTERS.items()}
 
 

@@ -1,0 +1,105 @@
+"""Callers that are remembered: on most requests neither a signature is checked nor the database asked.
+
+What is remembered of a caller is at most a second old, and gone at once when something of it changes: whoever commits
+a change of an operator, a role, an assignment, a tenant or an agent's state rings the doorbell, which every gateway
+hears within milliseconds. The second stands behind that, for rings that are lost and for what is changed past the
+gateways.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from app.auth.actor import Actor, ActorKind
+from app.auth.authenticate import Authenticator
+from app.auth.claims import Token
+from db.bell import EVERYWHERE, Feed
+
+ACTOR_SECONDS: Final = 1.0
+"""How long a caller is remembered: so long may a right outlive its end where no ring tells of it."""
+TOKEN_SECONDS: Final = 60.0
+"""How long a signature is remembered as good: so long may a key outlive its withdrawal by the issuer."""
+MOST: Final = 20_000
+"""Callers that are remembered; who has not called for the longest time is forgotten first."""
+
+
+@dataclass(slots=True)
+class _Known:
+    token: Token
+    token_until: float
+    actor: Actor | None = None
+    actor_until: float = 0.0
+    drops: int = 0
+    """How many rings had been heard when the actor was looked up."""
+
+
+class Callers:
+    """An authenticator with a memory. Refusals are not remembered."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._authenticator = authenticator
+        self._clock = clock
+        self._now = now
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._dropped: dict[tuple[UUID, Feed], int] = {}
+        self._drops = 0
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    async def authenticate(self, authorization: str | None, tenant: str | None) -> Actor:
+        """The actor of a request, as `Authenticator.authenticate` finds it. Raises Unauthenticated."""
+        # A token is a secret: what lies about in memory is its hash.
+        key = hashlib.sha256(f"{authorization}\0{tenant}".encode(errors="surrogatepass")).digest()
+        known, clock = self._known.get(key), self._clock()
+        if known is not None and known.token.expires_at <= self._now():
+            del self._known[key]
+            known = None
+        if known is not None and known.actor is not None and clock < known.actor_until and self._holds(known):
+            self._known.move_to_end(key)
+            return known.actor
+        drops = self._drops  # a ring while the database is asked may be about what it just said
+        if known is None or clock >= known.token_until:
+            known = _Known(await self._authenticator.verify(authorization), clock + TOKEN_SECONDS)
+        actor = await self._authenticator.actor_of(known.token, tenant)
+        known.actor, known.actor_until, known.drops = actor, clock + ACTOR_SECONDS, drops
+        self._keep(key, known)
+        return actor
+
+    def hear(self, tenant_id: UUID, feed: Feed, _seq: int | None = None) -> None:
+        """Forget whom a ring is about."""
+        if feed is Feed.PEOPLE or feed is Feed.AGENTS:
+            self._drops += 1
+            self._dropped[tenant_id, feed] = self._drops
+
+    def forget(self) -> None:
+        """Forget everybody: rings may have been lost."""
+        self.hear(EVERYWHERE, Feed.PEOPLE)
+
+    def _holds(self, known: _Known) -> bool:
+        """Whether no ring was about the actor since it was looked up. A tenant's end is told with its people's."""
+        actor = known.actor
+        if actor is None:
+            return False
+        feeds = (Feed.PEOPLE, Feed.AGENTS) if actor.kind is ActorKind.INSTANCE else (Feed.PEOPLE,)
+        places = (actor.tenant_id, EVERYWHERE)
+        return all(self._dropped.get((place, feed), 0) <= known.drops for place in places for feed in feeds)
+
+    def _keep(self, key: bytes, known: _Known) -> None:
+        self._known[key] = known
+        self._known.move_to_end(key)
+        while len(self._known) > MOST:
+            self._known.popitem(last=False)

@@ -1,0 +1,51 @@
+"""Which writes change what somebody may do, so that whoever remembers it is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db.bell import Feed
+
+_PEOPLE: Final = re.compile(
+    r"\b(?:INTO|UPDATE|FROM) (?:public\.)?(?:tenants|operators|roles|role_assignments)\b", re.IGNORECASE
+)
+_AGENTS: Final = re.compile(
+    r"\bUPDATE (?:public\.)?agent_instances\b(?:(?!\bWHERE\b).)*\b(?:state|token_epoch|name|project_id)\s*=",
+    re.DOTALL | re.IGNORECASE,
+)
+_KEY: Final = "fleetgraph.callers"
+
+
+def watch(engine: AsyncEngine) -> None:
+    """Note on each connection what its statements write."""
+
+    def note(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if not statement.startswith("SELECT"):
+            touched = _touched(statement)
+            if touched:
+                connection.info.setdefault(_KEY, set()).update(touched)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+
+
+def written(connection: AsyncConnection) -> Iterable[Feed]:
+    """What the connection's statements wrote since this was asked last."""
+    found: Iterable[Feed] = connection.sync_connection.info.pop(_KEY, ()) if connection.sync_connection else ()
+    return found
+
+
+@lru_cache(maxsize=2_000)
+def _touched(statement: str) -> frozenset[Feed]:
+    """What a statement that is no plain SELECT may write; too much rather than too little."""
+    feeds = set()
+    if _PEOPLE.search(statement):
+        feeds.add(Feed.PEOPLE)
+    if _AGENTS.search(statement):
+        feeds.add(Feed.AGENTS)
+    return frozenset(feeds)
