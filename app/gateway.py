@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 from graphql import GraphQLError, OperationType
@@ -36,7 +36,7 @@ from app.sealing import open_seal
 from app.settings import DoorbellKind, Settings
 from app.telemetry.writing import EventWriter
 from db.migrate import current_version, head_version
-from db.session import Database
+from db.session import Database, Reading
 
 
 class NotMigrated(Exception):
@@ -101,14 +101,20 @@ class Gateway:
         """From the Authorization header and the tenant's header to the caller."""
         return self.callers.authenticate
 
-    @asynccontextmanager
-    async def operation(self, actor: Actor, request_id: str) -> AsyncIterator[OperationContext]:
+    def operation(self, actor: Actor, request_id: str) -> AbstractAsyncContextManager[OperationContext]:
         """The context of one operation: a snapshot of the caller's tenant, given back at the end."""
-        async with self.database.read(actor) as reading:
-            sign = partial(self.instance_token, actor)
-            yield OperationContext(
-                actor, reading, request_id, self.metrics.loader_batch, sign, self._seal, self._recent
+        sign = partial(self.instance_token, actor)
+        return _Opened(
+            OperationContext(
+                actor,
+                Reading(self.database, actor),
+                request_id,
+                self.metrics.loader_batch,
+                sign,
+                self._seal,
+                self._recent,
             )
+        )
 
     @asynccontextmanager
     async def live_operation(self, actor: Actor, request_id: str) -> AsyncIterator[OperationContext]:
@@ -145,6 +151,21 @@ class Gateway:
         pool, reads = self.database.engine.pool, self.database.reads
         in_use, idle = pool.checkedout(), pool.checkedin()  # type: ignore[attr-defined]
         return {"in_use": in_use + reads.in_use, "idle": idle + reads.idle}
+
+
+class _Opened(AbstractAsyncContextManager[OperationContext]):
+    """A context for as long as the block lasts; a generator would cost more than what it opens."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: OperationContext) -> None:
+        self._context = context
+
+    async def __aenter__(self) -> OperationContext:
+        return self._context
+
+    async def __aexit__(self, *_raised: object) -> None:
+        await self._context.reading.close()
 
 
 @asynccontextmanager
@@ -194,6 +215,7 @@ def _operation_limits(settings: Settings) -> Limits:
 def _edge_limits(settings: Settings) -> EdgeLimits:
     return EdgeLimits(
         max_body_bytes=settings.max_body_bytes,
+        compress_over_bytes=settings.compress_over_bytes,
         max_batch=settings.max_batch,
         ws_init_timeout_seconds=settings.ws_init_timeout_seconds,
         ws_max_message_bytes=settings.ws_max_message_bytes,

@@ -169,6 +169,11 @@ class Settings(BaseSettings):
 
     # Group: Limits
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="Largest request body, in bytes.")
+    compress_over_bytes: int = Field(
+        default=4_096,
+        ge=0,
+        description="Answers longer than this are sent as gzip to clients that take it; 0 leaves that to a proxy.",
+    )
     max_tokens: int = Field(default=2_000, ge=1, description="Most tokens in a GraphQL document.")
     max_depth: int = Field(
         default=25,

@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 from uuid import UUID
 
@@ -29,6 +29,7 @@ _SETTINGS: Final = {
     # A page is read in milliseconds; compiling its plan would take longer.
     "jit": "off",
 }
+_OF_THE_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _GONE: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError, OSError)
 """What is raised where the server, or the way to it, is no longer there."""
 
@@ -104,33 +105,29 @@ class ReadPool:
         """Connections that nobody holds."""
         return len(self._idle)
 
-    @asynccontextmanager
-    async def connection(self, tenant_id: UUID) -> AsyncIterator[ReadConnection]:
-        """A connection in the tenant. Raises PoolExhausted and asyncpg's errors.
+    def connection(self, tenant_id: UUID) -> AbstractAsyncContextManager[ReadConnection]:
+        """A connection in the tenant. Entering raises PoolExhausted and asyncpg's errors.
 
         Where the caller is cancelled or a statement fails, something may still be under way on the connection: then it
         is closed, which also ends what runs in Postgres, and another one is opened when it is needed.
         """
+        return _Held(self, tenant_id)
+
+    async def take(self, tenant_id: UUID) -> ReadConnection:
+        """A connection in the tenant, for the caller to give back or to discard."""
         held = await self._take(tenant_id)
-        sound = False
         try:
             await held.enter(tenant_id)
-            yield held
-            sound = True
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except BaseException:
+            self.discard(held)
             raise
-        except Exception:  # of the caller's own making
-            await held.end()
-            sound = True
-            raise
-        finally:
-            self._give_back(held) if sound else self._discard(held)
+        return held
 
     async def close(self) -> None:
         """Close the connections that nobody holds; the others are closed as they are given back."""
         self._size = 0
         for one in self._idle:
-            self._discard(one)
+            self.discard(one)
         self._idle.clear()
         if self._closing:
             await asyncio.wait(self._closing)
@@ -147,7 +144,7 @@ class ReadPool:
                     return await self._connect(counted=True)
             if not held.is_closed:
                 return held
-            self._discard(held)
+            self.discard(held)
 
     def _free(self, tenant_id: UUID) -> ReadConnection | None:
         """A connection that nobody holds; of this tenant if there is one, since that is ready as it is."""
@@ -167,7 +164,7 @@ class ReadPool:
             if waiter.done() and not waiter.cancelled():
                 # It was given to us in the moment in which we went away.
                 given = waiter.result()
-                self._pass_on() if given is None else self._give_back(given)
+                self._pass_on() if given is None else self.give_back(given)
             with contextlib.suppress(ValueError):
                 self._waiting.remove(waiter)
             if isinstance(error, TimeoutError):
@@ -195,9 +192,10 @@ class ReadPool:
             self._pass_on()
             raise
 
-    def _give_back(self, held: ReadConnection) -> None:
+    def give_back(self, held: ReadConnection) -> None:
+        """Let somebody else have it."""
         if self._open > self._size:
-            self._discard(held)
+            self.discard(held)
         elif waiter := self._next():
             waiter.set_result(held)
         else:
@@ -218,11 +216,40 @@ class ReadPool:
                 return waiter
         return None
 
-    def _discard(self, held: ReadConnection) -> None:
+    def discard(self, held: ReadConnection) -> None:
+        """Close it, whatever is under way on it."""
         self._pass_on()
         closing = asyncio.get_running_loop().create_task(held.close())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+
+
+class _Held(AbstractAsyncContextManager[ReadConnection]):
+    """A connection for as long as the block lasts."""
+
+    __slots__ = ("_held", "_pool", "_tenant_id")
+
+    def __init__(self, pool: ReadPool, tenant_id: UUID) -> None:
+        self._pool = pool
+        self._tenant_id = tenant_id
+
+    async def __aenter__(self) -> ReadConnection:
+        self._held = await self._pool.take(self._tenant_id)
+        return self._held
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            self._pool.give_back(self._held)
+            return
+        if isinstance(error, Exception) and not isinstance(error, _OF_THE_DRIVER):  # of the caller's own making
+            try:
+                await self._held.end()
+            except BaseException:
+                self._pool.discard(self._held)
+                raise
+            self._pool.give_back(self._held)
+            return
+        self._pool.discard(self._held)
 
 
 def is_gone(error: BaseException) -> bool:

@@ -112,6 +112,9 @@ class Reading:
 
     async def close(self) -> None:
         """Give the connection back, once the statement that runs is done."""
+        if self._connection is None and not self._lock.locked():
+            self._closed = True
+            return
         async with self._lock:
             self._closed = True
             await self._give_back()

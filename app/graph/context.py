@@ -1,6 +1,7 @@
 """What the resolvers of one operation share."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from graphql import GraphQLResolveInfo
@@ -32,11 +33,22 @@ class OperationContext:
         self.reading = reading
         self.request_id = request_id
         self.seal = seal
-        self.reader = Reader(actor)
         self.observe = observe
         self._instance_token = instance_token
         self._recent = recent
-        self.loaders = Loaders(reading, self.reader, observe)
+        self._loaders: Loaders | None = None
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Makes the caller's statements."""
+        return Reader(self.actor)
+
+    @property
+    def loaders(self) -> Loaders:
+        """The loaders of the operation, made when the first resolver asks."""
+        if self._loaders is None:
+            self._loaders = Loaders(self.reading, self.reader, self.observe)
+        return self._loaders
 
     @property
     def database(self) -> Database:
@@ -50,7 +62,7 @@ class OperationContext:
     async def renew(self) -> None:
         """Look at the database anew, after a command has changed it."""
         await self.reading.restart()
-        self.loaders = Loaders(self.reading, self.reader, self.observe)
+        self._loaders = None
 
     @property
     def lately(self) -> Tally:

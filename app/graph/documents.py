@@ -25,6 +25,7 @@ from graphql import (
     specified_rules,
     validate,
 )
+from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
@@ -59,6 +60,8 @@ class Operation:
     document: Document
     node: OperationDefinitionNode
     measures: Measures
+    signatures: Sequence[GraphQLVariableSignature]
+    """Its variables' names and types."""
 
     @property
     def name(self) -> str | None:
@@ -85,22 +88,21 @@ class Document:
     """SHA-256 of the text, in hex."""
     node: DocumentNode
     fragments: Mapping[str, FragmentDefinitionNode]
-    nodes: Mapping[str | None, OperationDefinitionNode]
-    measures: Mapping[str | None, Measures]
+    operations: Mapping[str | None, Operation]
     prices: Prices
 
     def operation(self, name: str | None) -> Operation:
         """The operation of this name, or the only one. Raises `Refused`."""
-        if name is None and len(self.nodes) > 1:
-            names = ", ".join(f"'{known}'" for known in self.nodes)
+        if name is None and len(self.operations) > 1:
+            names = ", ".join(f"'{known}'" for known in self.operations)
             message = f"The document has several operations; name one of them in operationName: {names}."
             raise Refused([BadUserInput(message, "operationName")], ErrorCode.BAD_USER_INPUT)
-        chosen = next(iter(self.nodes), None) if name is None else name
-        node = self.nodes.get(chosen)
-        if node is None:
+        chosen = next(iter(self.operations), None) if name is None else name
+        found = self.operations.get(chosen)
+        if found is None:
             message = f"The document has no operation named '{name}'." if name else "The document has no operation."
             raise Refused([BadUserInput(message, "operationName")], ErrorCode.BAD_USER_INPUT)
-        return Operation(self, node, self.measures[chosen])
+        return found
 
 
 K = TypeVar("K")
@@ -192,17 +194,16 @@ class Documents:
         errors = validate(self._schema, node, _RULES, limits.max_errors, hide_suggestions=True)
         if errors:
             raise Refused(errors, ErrorCode.GRAPHQL_VALIDATION_FAILED)
-        operations = [found for found in node.definitions if isinstance(found, OperationDefinitionNode)]
+        definitions = [found for found in node.definitions if isinstance(found, OperationDefinitionNode)]
         fragments = [found for found in node.definitions if isinstance(found, FragmentDefinitionNode)]
-        return Document(
-            text=text,
-            hash=digest,
-            node=node,
-            fragments={fragment.name.value: fragment for fragment in fragments},
-            nodes={found.name.value if found.name else None: found for found in operations},
-            measures=measures,
-            prices=prices,
-        )
+        operations: dict[str | None, Operation] = {}
+        document = Document(text, digest, node, {one.name.value: one for one in fragments}, operations, prices)
+        for found in definitions:
+            name = found.name.value if found.name else None
+            signatures = [get_variable_signature(self._schema, one) for one in found.variable_definitions or ()]
+            good = [one for one in signatures if isinstance(one, GraphQLVariableSignature)]  # validation saw to it
+            operations[name] = Operation(document, found, measures[name], good)
+        return document
 
 
 def _refused(*errors: GraphQLError) -> Refused:

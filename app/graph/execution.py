@@ -32,10 +32,14 @@ from graphql import (
     OperationDefinitionNode,
     OperationType,
     SelectionSetNode,
+    Undefined,
+    coerce_input_value,
+    get_named_type,
+    is_input_object_type,
 )
 from graphql.execution import Executor as CoreExecutor
 from graphql.execution import create_source_event_stream
-from graphql.execution.values import VariableValues, get_variable_values
+from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
 from strawberry.execution import optimized_is_awaitable
 
 from app.graph.documents import Documents, Lru, Operation, Refused
@@ -257,7 +261,7 @@ class Executor:
         self, operation: Operation, variables: Mapping[str, Any] | None, context: Any
     ) -> tuple[VariableValues, dict[str, Any]]:
         """Coerce the variables, then ask whether the operation may run and what it costs. Raises `Refused`."""
-        values = get_variable_values(
+        values = _simple_values(operation, variables or {}) or get_variable_values(
             self.schema,
             operation.node.variable_definitions or (),
             dict(variables or {}),
@@ -373,6 +377,24 @@ class _Asked:
     context: Any
     cost: dict[str, Any]
     request_id: str
+
+
+def _simple_values(operation: Operation, given: Mapping[str, Any]) -> VariableValues | None:
+    """The variables' values where each is given, good and no input object: what graphql-core would make of them.
+
+    None for everything else, which is graphql-core's to judge.
+    """
+    sources: dict[str, VariableValueSource] = {}
+    coerced: dict[str, Any] = {}
+    for signature in operation.signatures:
+        value = given.get(signature.name, Undefined)
+        if value is Undefined or is_input_object_type(get_named_type(signature.type)):
+            return None
+        found = coerce_input_value(value, signature.type)
+        if found is Undefined:
+            return None
+        sources[signature.name], coerced[signature.name] = VariableValueSource(signature, value), found
+    return VariableValues(sources, coerced)
 
 
 def _reduced(operation: Operation, fields: Sequence[FieldNode]) -> DocumentNode:

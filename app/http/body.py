@@ -7,16 +7,17 @@ import contextlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 import orjson
-from starlette.datastructures import Headers
 from starlette.types import Receive
 
 from app.graph.errors import BadUserInput, GraphError, OperationTooComplex
 from app.graph.execution import GraphQLRequest
+from app.http.headers import RequestHeaders
 
 _PARAMETERS: Final = ("query", "variables", "operationName", "extensions")
 _PATIENCE_SECONDS: Final = 5.0
@@ -37,13 +38,13 @@ class ClientGone(Exception):
     """The client hung up before its request was complete, or answered."""
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
+async def read_body(headers: RequestHeaders, receive: Receive, limit: int) -> bytes:
     """The body, inflated if it is gzip. Raises `HttpRefusal` with 400, 413 or 415, and `ClientGone`."""
-    encoding = headers.get("content-encoding", "identity").strip().lower()
+    encoding = (headers.get("content-encoding") or "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip"):
         message = f"The content encoding '{encoding[:40]}' is not known here. Send gzip, or none."
         raise HttpRefusal(415, BadUserInput(message, "Content-Encoding"), {"Accept-Encoding": "gzip"})
-    declared = headers.get("content-length", "0")
+    declared = headers.get("content-length") or "0"
     if declared.isascii() and declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
         await _discard(receive)
         raise _too_large(limit)
@@ -100,21 +101,27 @@ def _too_large(limit: int) -> HttpRefusal:
     return HttpRefusal(413, error, {"Connection": "close"})
 
 
-def require_json(headers: Headers) -> None:
+def require_json(headers: RequestHeaders) -> None:
     """Refuse every content type but JSON with 415.
 
     Forms and text/plain are what a page of another site can send with the visitor's browser and no preflight (CSRF).
     """
-    content_type = headers.get("content-type", "")
+    content_type = headers.get("content-type") or ""
+    complaint = _complaint(content_type) if len(content_type) <= 200 else _complaint.__wrapped__(content_type)
+    if complaint is not None:
+        raise HttpRefusal(415, BadUserInput(complaint, "Content-Type"), {"Accept-Post": "application/json"})
+
+
+@lru_cache(maxsize=100)
+def _complaint(content_type: str) -> str | None:
+    """What is wrong with a content type. Clients send the same few all day."""
     media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
     charsets = [value.strip(' "') for name, _, value in (p.partition("=") for p in parameters) if name == "charset"]
     if media_type not in _JSON_TYPES:
-        message = "Send the request as JSON, with Content-Type: application/json."
-    elif any(charset not in ("utf-8", "utf8") for charset in charsets):
-        message = "JSON is UTF-8 here; send Content-Type: application/json without another charset."
-    else:
-        return
-    raise HttpRefusal(415, BadUserInput(message, "Content-Type"), {"Accept-Post": "application/json"})
+        return "Send the request as JSON, with Content-Type: application/json."
+    if any(charset not in ("utf-8", "utf8") for charset in charsets):
+        return "JSON is UTF-8 here; send Content-Type: application/json without another charset."
+    return None
 
 
 Requests: TypeAlias = GraphQLRequest | list[GraphQLRequest]
@@ -162,6 +169,35 @@ def _decoded(decoder: msgspec.json.Decoder[T], data: bytes, name: str) -> T:
         complaint = f"is not JSON: {str(error).removeprefix('JSON is malformed: ')}."
     where = "The body" if name == "body" else f"The parameter {name}"
     raise HttpRefusal(400, BadUserInput(f"{where} {complaint}", name))
+
+
+_IN_A_THREAD: Final = 65_536
+
+
+def takes_gzip(headers: RequestHeaders) -> bool:
+    """Whether the client says that it takes gzip."""
+    accepted = headers.get("accept-encoding")
+    return accepted is not None and _takes_gzip(accepted[:200])
+
+
+@lru_cache(maxsize=100)
+def _takes_gzip(accepted: str) -> bool:
+    for item in accepted.lower().split(","):
+        coding, *parameters = (part.strip() for part in item.split(";"))
+        if coding in ("gzip", "x-gzip"):
+            return not any(one.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for one in parameters)
+    return False
+
+
+async def compressed(body: bytes) -> bytes:
+    """The body as gzip, at the level that costs least; a long one in a thread, since zlib lets others run."""
+    if len(body) > _IN_A_THREAD:
+        return await asyncio.to_thread(_gzip, body)
+    return _gzip(body)
+
+
+def _gzip(body: bytes) -> bytes:
+    return zlib.compress(body, level=1, wbits=31)
 
 
 def encode(value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeAlias
 
 from graphql import OperationType
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -33,14 +32,17 @@ from app.graph.execution import Executor, GraphQLRequest, Outcome
 from app.http.body import (
     ClientGone,
     HttpRefusal,
+    compressed,
     decode_query,
     decode_request,
     encode,
     read_body,
     require_json,
+    takes_gzip,
 )
 from app.http.caller import TENANT_HEADER, Authenticate, Caller, OpenContextFor, Renew
 from app.http.connections import Connections
+from app.http.headers import RequestHeaders
 from app.http.limits import EdgeLimits
 from app.http.negotiation import RESPONSES, STATUS, Media, negotiate, negotiate_stream, retry_after, status_of
 from app.http.request_id import request_id
@@ -120,7 +122,7 @@ class GraphQLEndpoint:
         if scope["type"] == "websocket":
             await self.sockets(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers = RequestHeaders(scope)
         media = negotiate(headers.get("accept"), self._offers(scope["method"]))
         if media is Media.HTML and self._page is not None:
             response = await self._page(Request(scope, receive))
@@ -138,12 +140,17 @@ class GraphQLEndpoint:
             reply = _refusal(refusal, media or Media.JSON)
         except Exception as error:
             reply = _fault(error, media or Media.JSON, identity)
+        if len(reply.body) > self._limits.compress_over_bytes > 0 and takes_gzip(headers):
+            packed = await compressed(reply.body)
+            reply = replace(reply, body=packed, headers={**reply.headers, "Content-Encoding": "gzip"})
         await _send(reply, send)
 
     def _offers(self, method: str) -> Sequence[Media]:
         return (*RESPONSES, Media.HTML) if method == "GET" and self._page is not None else RESPONSES
 
-    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, media: Media | None) -> Reply | _Streamed:
+    async def _answer(
+        self, scope: Scope, headers: RequestHeaders, receive: Receive, media: Media | None
+    ) -> Reply | _Streamed:
         if scope["method"] not in ("GET", "POST"):
             error = BadUserInput("Send the operation with POST, or a query with GET.")
             raise HttpRefusal(405, error, {"Allow": "GET, POST"})
@@ -165,7 +172,7 @@ class GraphQLEndpoint:
         working = self._respond(request, scope["method"], media or Media.JSON, caller, request_id(scope))
         return await _unless_gone(working, receive)
 
-    async def _caller(self, headers: Headers) -> Caller:
+    async def _caller(self, headers: RequestHeaders) -> Caller:
         authorization = headers.get("authorization")
         try:
             return await self._authenticate(authorization, headers.get(TENANT_HEADER))
@@ -285,17 +292,48 @@ class GraphQLEndpoint:
             return await self._executor.run(operation, request.variables, context, identity)
 
 
+_PATIENCE_SECONDS: Final = 0.02
+"""How long an answer may take before anybody looks whether its client is still there."""
+
+
 async def _unless_gone(working: Coroutine[Any, Any, Reply], receive: Receive) -> Reply:
-    """Await the work; if the client hangs up first, cancel it and raise `ClientGone`."""
-    work = asyncio.create_task(working)
-    gone = asyncio.create_task(until_gone(receive))
+    """Await the work; if the client hangs up meanwhile, cancel it and raise `ClientGone`.
+
+    Most answers are ready before a watch would be worth its two tasks.
+    """
+    here = asyncio.current_task()
+    assert here is not None  # noqa: S101 - coroutines run in tasks
+    watch = _Watch(here, receive)
+    handle = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, watch.begin)
     try:
-        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            raise ClientGone
-        return work.result()
+        return await working
+    except asyncio.CancelledError:
+        if watch.is_gone and here.uncancel() == 0:
+            raise ClientGone from None
+        raise
     finally:
-        await cancelled(work, gone)
+        handle.cancel()
+        if watch.task is not None and not watch.is_gone:
+            await cancelled(watch.task)
+
+
+class _Watch:
+    """Cancels a task when the client of its request hangs up."""
+
+    def __init__(self, working: asyncio.Task[Any], receive: Receive) -> None:
+        self._working = working
+        self._receive = receive
+        self.task: asyncio.Task[None] | None = None
+        self.is_gone = False
+
+    def begin(self) -> None:
+        """From now on."""
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        await until_gone(self._receive)
+        self.is_gone = True
+        self._working.cancel()
 
 
 def _refusal(refusal: HttpRefusal, media: Media) -> Reply:
@@ -308,14 +346,16 @@ def _fault(error: Exception, media: Media, identity: str) -> Reply:
     return Reply(STATUS[formatted["extensions"]["code"]], media, encode({"errors": [formatted]}))
 
 
+_TYPES: Final = {media: f"{media.value}; charset=utf-8".encode() for media in Media}
+
+
 async def _send(reply: Reply, send: Send) -> None:
-    headers = {
-        "Content-Type": f"{reply.media.value}; charset=utf-8",
-        "Content-Length": str(len(reply.body)),
+    headers = [
+        (b"content-type", _TYPES[reply.media]),
+        (b"content-length", b"%d" % len(reply.body)),
         # The same address answers in several types, and to each caller differently.
-        "Vary": "Accept, Authorization",
-        **reply.headers,
-    }
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": raw})
+        (b"vary", b"Accept, Accept-Encoding, Authorization"),
+    ]
+    headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

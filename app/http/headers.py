@@ -1,22 +1,40 @@
-"""Headers that every answer has, whoever wrote it (traps 18 and 22)."""
+"""Headers of requests, read once, and those that every answer has, whoever wrote it (traps 18 and 22)."""
 
+from functools import lru_cache
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_ALWAYS: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
+_ALWAYS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    # Answers are not cached unless the one who wrote them says otherwise, as the files of GraphiQL do.
+    (b"cache-control", b"no-store"),
+)
+
+
+class RequestHeaders:
+    """A request's headers by name, whatever its case; of a name that is sent twice the first counts."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, scope: Scope) -> None:
+        self._values: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+
+    def get(self, name: str) -> str | None:
+        """The header's text; None where there is none."""
+        value = self._values.get(_raw(name))
+        return None if value is None else value.decode("latin-1")
+
+
+@lru_cache(maxsize=100)
+def _raw(name: str) -> bytes:
+    return name.lower().encode("latin-1")
 
 
 class SafeHeaders:
-    """An ASGI wrapper: no sniffing, no framing, no referrer, no name of the server.
-
-    Answers are not cached unless the one who wrote them says otherwise, as the files of GraphiQL do.
-    """
+    """An ASGI wrapper: no sniffing, no framing, no referrer, no name of the server, and no caching."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,11 +46,10 @@ class SafeHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _ALWAYS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
-                del headers["Server"]
+                headers = [header for header in message["headers"] if header[0].lower() != b"server"]
+                names = {name.lower() for name, _ in headers}
+                headers += [header for header in _ALWAYS if header[0] not in names]
+                message["headers"] = headers
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -66,6 +66,8 @@ class Metrics:
     def __init__(self, names: int = 200) -> None:
         self.registry: Final = CollectorRegistry()
         self._names = OperationNames(names)
+        self._loaders: dict[str, Histogram] = {}
+        self._found: dict[tuple[str, str, str], tuple[Counter, Histogram, Histogram]] = {}
         self._operations = Counter(
             "fleetgraph_operations",
             "Operations and subscription events that were executed or refused.",
@@ -97,15 +99,31 @@ class Metrics:
     def observe(self, report: Report) -> None:
         """Count an operation: the executor's hook. Its context's ``statements``, where there is one, is counted too."""
         operation, kind = self._names.label(report.operation.name), report.operation.kind.value
-        self._operations.labels(operation, kind, report.outcome.code).inc()
-        self._seconds.labels(operation, kind).observe(report.seconds)
-        statements = getattr(report.context, "statements", None)
-        if isinstance(statements, int):
-            self._statements.labels(kind).observe(statements)
+        count, seconds, statements = self._of(operation, kind, report.outcome.code)
+        count.inc()
+        seconds.observe(report.seconds)
+        sent = getattr(report.context, "statements", None)
+        if isinstance(sent, int):
+            statements.observe(sent)
+
+    def _of(self, operation: str, kind: str, outcome: str) -> tuple[Counter, Histogram, Histogram]:
+        """The three figures of one operation and outcome; finding them by labels each time costs more than counting."""
+        key = operation, kind, outcome
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = (
+                self._operations.labels(operation, kind, outcome),
+                self._seconds.labels(operation, kind),
+                self._statements.labels(kind),
+            )
+        return found
 
     def loader_batch(self, loader: str, keys: int) -> None:
         """Count a loader's batch. `loader` is a name from the code, never from a client."""
-        self._batches.labels(loader).observe(keys)
+        found = self._loaders.get(loader)
+        if found is None:
+            found = self._loaders[loader] = self._batches.labels(loader)
+        found.observe(keys)
 
     def gauge(self, name: str, description: str, label: str, values: Gauges) -> None:
         """Add a gauge that is read when Prometheus asks: connections of the pool by state, open sockets."""

@@ -90,6 +90,11 @@ def negotiate_stream(accept: str | None) -> tuple[Media | None, bool]:
     """
     if accept is None:
         return None, False
+    return _negotiate_stream(accept) if len(accept) <= 512 else _negotiate_stream.__wrapped__(accept)
+
+
+@lru_cache(maxsize=256)
+def _negotiate_stream(accept: str) -> tuple[Media | None, bool]:
     best: tuple[float, int, Media] | None = None
     json: tuple[float, int] | None = None
     for one in _ranges(accept):

@@ -8,10 +8,9 @@ import time
 from typing import Final
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_ACCEPTABLE: Final = re.compile(r"[A-Za-z0-9._\-]{1,128}")
+_ACCEPTABLE: Final = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
 _KEY: Final = "fleetgraph.request_id"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.http")
@@ -42,9 +41,9 @@ class RequestId:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        if _ACCEPTABLE.fullmatch(given):
-            scope[_KEY] = given
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and _ACCEPTABLE.fullmatch(value):
+                scope[_KEY] = value.decode("ascii")
         identity = request_id(scope)
         started = time.perf_counter()
         status = 0
@@ -53,21 +52,22 @@ class RequestId:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = identity
+                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode("ascii"))]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=identity):
-            try:
-                await self._app(scope, receive, send_with_id)
-            finally:
-                if scope["type"] == "http" and self._worth_a_line(scope["path"], status):
-                    log.info(
-                        "request",
-                        method=scope["method"],
-                        path=scope["path"],
-                        status=status or None,
-                        milliseconds=round((time.perf_counter() - started) * 1000, 2),
-                    )
+        bound = structlog.contextvars.bind_contextvars(request_id=identity)
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            if scope["type"] == "http" and self._worth_a_line(scope["path"], status):
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status or None,
+                    milliseconds=round((time.perf_counter() - started) * 1000, 2),
+                )
+            structlog.contextvars.reset_contextvars(**bound)
 
     def _worth_a_line(self, path: str, status: int) -> bool:
         return status >= 500 or (path not in self._quiet and (path != "/graphql" or status >= 400))
