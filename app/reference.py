@@ -46,6 +46,7 @@ _MACHINES: Final[Sequence[tuple[str, str, Machine[Any]]]] = (
         "TOL-1. A call begins with its verdict: RUNNING, PENDING or DENIED. A failed one is tried again three times.",
         execution.TOOL_CALL,
     ),
+    ("Reviews", "REV-1. No review is ever deleted (REV-4).", execution.REVIEW),
     ("Operators", "DEACTIVATED is for good.", identity.OPERATOR),
 )
 

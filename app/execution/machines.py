@@ -1,9 +1,9 @@
-"""The lives of tasks, runs and tool calls, as tables."""
+"""The lives of tasks, runs, tool calls and reviews, as tables."""
 
 from typing import Final
 
 from app.lifecycle import HUMAN, HUMAN_OR_SYSTEM, SYSTEM, Machine
-from db.enums import ActorType, RunStatus, TaskStatus, ToolCallStatus
+from db.enums import ActorType, ReviewStatus, RunStatus, TaskStatus, ToolCallStatus
 
 _ANYBODY: Final = frozenset(ActorType)
 _AGENT_OR_HUMAN: Final = frozenset({ActorType.AGENT, ActorType.HUMAN})
@@ -96,3 +96,15 @@ TOOL_CALL: Final[Machine[ToolCallStatus]] = {
 }
 """TOL-1. What waits for approval is let go or denied by its decision (TOL-2); a failed call is tried again at most
 three times."""
+
+REVIEW: Final[Machine[ReviewStatus]] = {
+    ReviewStatus.PENDING: {
+        ReviewStatus.ACCEPTED: _AGENT_OR_HUMAN,
+        ReviewStatus.REJECTED: _AGENT_OR_HUMAN,
+        ReviewStatus.SUPERSEDED: HUMAN_OR_SYSTEM,
+    },
+    ReviewStatus.ACCEPTED: {},
+    ReviewStatus.REJECTED: {},
+    ReviewStatus.SUPERSEDED: {},
+}
+"""REV-1. A newer review by the same reviewer supersedes the older one by itself."""

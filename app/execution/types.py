@@ -9,6 +9,7 @@ from app.execution.graphs import readiness
 from app.execution.reporting import incident_report
 from app.execution.simulation import allowed_transitions
 from app.execution.timeline import timeline
+from app.execution.review_stats import review_stats
 from app.graph.entity import (
     Connection,
     Entity,
@@ -110,6 +111,19 @@ class Recurrence:
     end_date: datetime | None = key("After this moment no further task is made.")
 
 
+@json_type
+class ReviewStats:
+    """How a task was judged, in numbers."""
+
+    total: int = key("Reviews of it.")
+    pending: int = key("Those that nobody has answered.")
+    praise: int = key("Those that praise.")
+    refute: int = key("Those that say that the result does not hold.")
+    changeset: int = key("Those that ask for changes.")
+    approve: int = key("Those that approve.")
+    average_score: float | None = key("Mean score of those that praise, 1 to 5; null without any.")
+
+
 @entity(models.Task, prefix="tsk")
 class Task(Entity):
     """Unit of work with a status machine, assignees, plan, deliverable, review and cost."""
@@ -170,6 +184,7 @@ class Task(Entity):
         models.ExecutionRequest.task_id, "Work on it that outside executors were asked for."
     )
     reviews: Connection[Review] = has_many(models.Review.task_id, "Reviews of it.")
+    review_stats: ReviewStats = review_stats("How it was judged, in numbers.")
     telegraph_threads: Connection[TelegraphThread] = has_many(
         models.TelegraphThread.linked_task_id, "Conversations about it."
     )

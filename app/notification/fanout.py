@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.actor import system_actor
+from app.graph.registry import row_key
 from app.notification.rules import Circle, circles_of, passes, severity_of, telling_of
 from db.enums import NotificationChannel, NotificationSeverity, OperatorStatus
 from db.ids import created_at, new_id
@@ -80,11 +81,15 @@ async def _tell(session: AsyncSession, event: NotificationEvent, now: datetime) 
         elif circle is Circle.STARTER:
             people |= _set(getattr(source, "triggered_by_operator_id", None))
         elif circle is Circle.ASSIGNEES:
-            agents |= {UUID(one) for one in payload.get("assigneeIds", ())}
+            agents |= _ids(payload, "assigneeIds")
         elif circle is Circle.FOLLOWERS:
             agents |= set(await session.scalars(_followers(event)))
+        elif circle is Circle.CALLED:
+            agents |= _ids(payload, "instanceIds")
+            people |= _ids(payload, "operatorIds")
         else:
             people |= set(await session.scalars(_members(circle, event, source)))
+    agents -= _ids(payload, "exceptIds")
     project_id = getattr(source, "project_id", None)
     people = await _willing(session, event, people, severity, None if project_id is None else str(project_id))
     body = str(payload.get("actionSummary") or payload.get("summary") or payload.get("name") or "") or None
@@ -104,6 +109,9 @@ async def _tell(session: AsyncSession, event: NotificationEvent, now: datetime) 
             "approval_record_id": event.source_id if isinstance(source, ApprovalRecord) else None,
             "deployment_id": event.source_id if isinstance(source, Deployment) else None,
             "task_id": event.source_id if isinstance(source, Task) else getattr(source, "task_id", None),
+            "message_id": row_key(payload.get("messageId")),
+            "from_instance_id": row_key(payload.get("fromInstanceId")),
+            "from_operator_id": row_key(payload.get("fromOperatorId")),
             "operator_id": operator_id,
             "instance_id": instance_id,
         }
@@ -112,6 +120,10 @@ async def _tell(session: AsyncSession, event: NotificationEvent, now: datetime) 
     fresh = await _not_told_lately(session, event, rows, now)
     if fresh:
         await session.execute(insert(Notification).values(fresh).on_conflict_do_nothing())
+
+
+def _ids(payload: Mapping[str, Any], name: str) -> set[UUID]:
+    return {UUID(one) for one in payload.get(name, ())}
 
 
 def _set(row_id: UUID | None) -> set[UUID]:

@@ -24,6 +24,7 @@ class Circle(enum.Enum):
     IN_SCOPE = "operators who may read alerts in the project"
     ASSIGNEES = "agents that the task is assigned to"
     FOLLOWERS = "agents that follow the task's thread"
+    CALLED = "whoever the event names"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ TELLINGS: Final[Mapping[str, Telling]] = {
     "TASK_ASSIGNED": Telling((Circle.ASSIGNEES,), NotificationType.TASK_ASSIGNED, _INFO, "A task is yours"),
     "TASK_TRANSITIONED": Telling(
         (Circle.WATCHERS, Circle.FOLLOWERS), NotificationType.TASK_TRANSITION, _INFO, "A task that you follow has moved"
+    ),
+    "MENTION": Telling((Circle.CALLED,), NotificationType.MENTION, _INFO, "Somebody called you"),
+    "MESSAGE_POSTED": Telling(
+        (Circle.FOLLOWERS,), NotificationType.SYSTEM, _INFO, "There is news in a thread that you follow"
     ),
     "ALERT_OPENED": Telling((Circle.IN_SCOPE,), NotificationType.ALERT, _WARNING, "There is an alert"),
     "SOUL_CHANGED": Telling((Circle.OWNERS,), NotificationType.SYSTEM, _INFO, "The soul of your agents changed"),
