@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from app.execution.graphs import readiness
 from app.execution.reporting import incident_report
+from app.execution.review_stats import review_stats
 from app.execution.simulation import allowed_transitions
 from app.execution.timeline import timeline
-from app.execution.review_stats import review_stats
 from app.graph.entity import (
     Connection,
     Entity,
