@@ -247,16 +247,13 @@ async def redact_message(
     uow: UnitOfWork, message_id: UUID, content_redacted: str | None = None, reason: str | None = None
 ) -> Done | Refused:
     """PII-4. Give a message a safe text, which is all that others than its author and the people who work on tasks see;
-    without one the secrets are taken out of it. Its author may, and who holds `write:tasks`."""
+    without one the secrets are taken out of it. Its author may, and who holds `write:tasks` as well."""
     message = await uow.lock(Message, message_id)
     if message is None or (is_agent(uow) and message.project_id != uow.actor.project_id):
         return Refused(Refusal.NOT_FOUND, "No such message.", "message_id")
-    mine = uow.actor.id in (message.author_instance_id, message.author_operator_id)
-    uow.permit(
-        project_id=message.project_id,
-        instance_id=uow.actor.id if is_agent(uow) and mine else None,
-        permission=None if mine else "write:tasks",
-    )
+    uow.permit(project_id=message.project_id, instance_id=uow.actor.id if is_agent(uow) else None)
+    if uow.actor.id not in (message.author_instance_id, message.author_operator_id):
+        uow.permit(project_id=message.project_id, permission="write:tasks")
     safe = ready(content_redacted) if content_redacted is not None else redact(message.content)
     if fault := message_fault(safe):
         return Refused(Refusal.VALIDATION_ERROR, fault, "content_redacted")

@@ -89,7 +89,7 @@ class ReviewRespondInput:
 
     review_id: str = given("The review, which is PENDING.", id_of="Review")
     to: ReviewStatus = given("ACCEPTED or REJECTED.")
-    text: str = given("Why.", longest=10_000)
+    text: str = given("What there is to say to it, for the reviewer.", longest=10_000)
 
 
 @input_type
@@ -97,7 +97,7 @@ class ReviewSupersedeInput:
     """A judgement to withdraw."""
 
     review_id: str = given("The review, which is PENDING.", id_of="Review")
-    reason: str = given("Why.", longest=2_000)
+    reason: str = given("Why it is withdrawn, for the record.", longest=2_000)
 
 
 _CREATED = Shown(
