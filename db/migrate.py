@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from db.connections import Connection, open_connection
-from db.functions import auth, changes, logs, walls
+from db.functions import auth, changes, logs, search, walls
 from db.partitions import make_partitions
 from db.roles import GATEWAY
 
@@ -76,7 +76,7 @@ async def migrate(owner: Connection) -> tuple[str | None, str]:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}"))
             before = await connection.run_sync(_upgrade)
-            for statement in (*logs.CREATE, *changes.CREATE, *auth.CREATE, *walls.CREATE):
+            for statement in (*logs.CREATE, *changes.CREATE, *auth.CREATE, *search.CREATE, *walls.CREATE):
                 await connection.exec_driver_sql(statement)
             # Readiness asks for the version, as the gateway's role.
             await connection.exec_driver_sql(f"GRANT SELECT ON {_SCHEMA}.alembic_version TO {GATEWAY}")

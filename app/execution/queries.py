@@ -1,6 +1,6 @@
 """Root fields of task execution."""
 
-from app.execution import explaining, graphs, recommending, simulation
+from app.execution import explaining, graphs, recommending, searching, simulation
 from app.execution.types import ExecutionRequest, Message, Review, Run, Task, TaskDependency, ToolCall
 from app.graph.roots import row, rows
 
@@ -23,4 +23,5 @@ FIELDS = (
     *graphs.FIELDS,
     *recommending.FIELDS,
     *explaining.FIELDS,
+    *searching.FIELDS,
 )

@@ -140,7 +140,7 @@ def argument(name: str, annotation: Any, description: str, default: Any = strawb
     """An argument of a field of the kit."""
     return StrawberryArgument(
         python_name=name,
-        graphql_name=None,
+        graphql_name=name[:-1] if name.endswith("_") else None,
         type_annotation=StrawberryAnnotation(annotation),
         description=description,
         default=default,

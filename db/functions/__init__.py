@@ -1,4 +1,4 @@
 """Functions, triggers, walls and grants that live in Postgres, as statements for the migrations.
 
-After the tables, in this order: walls.CREATE, logs.CREATE, auth.CREATE.
+After the tables, in this order: logs.CREATE, changes.CREATE, auth.CREATE, search.CREATE, walls.CREATE.
 """

@@ -89,7 +89,8 @@ _FUNCTIONS: Final = {
 }
 
 
-def _create(signature: str, definition: str) -> list[str]:
+def definer(signature: str, definition: str) -> list[str]:
+    """Makes a function of the gateway that runs with the rights of the platform role, for the gateway's role alone."""
     name = f"gateway.{signature}"
     return [
         # Its owner is another role, so it is replaced by way of the schema's owner, who may drop what is in it.
@@ -109,7 +110,7 @@ CREATE: Final[tuple[str, ...]] = (
     f" TO {PLATFORM}",
     # A new owner must be able to create in the schema, for this one moment.
     f"GRANT CREATE ON SCHEMA gateway TO {PLATFORM}",
-    *(statement for signature, definition in _FUNCTIONS.items() for statement in _create(signature, definition)),
+    *(statement for signature, definition in _FUNCTIONS.items() for statement in definer(signature, definition)),
     f"REVOKE CREATE ON SCHEMA gateway FROM {PLATFORM}",
 )
 """One statement each, in order, for the role that owns the tables and the schema; may be run again."""

@@ -40,6 +40,7 @@ from db.enums import (
     TaskType,
     ToolCallStatus,
 )
+from db.functions.search import TASK_WORDS
 
 
 class Task(TenantScoped, Changing, Noted, Model):
@@ -62,6 +63,12 @@ class Task(TenantScoped, Changing, Noted, Model):
             "idempotency_key", unique=True, where=text("idempotency_key IS NOT NULL")
         ),  # the same key makes one task (TASK-1)
         contains_index("labels"),  # boards filter by label
+        Index("ix_tasks_words", text(TASK_WORDS), postgresql_using="gin"),  # full-text search (TASK-6)
+        Index(  # the queue that agents claim from, the most urgent first (TASK-3)
+            "ix_tasks_queue",
+            *("tenant_id", "project_id", "priority", "id"),
+            postgresql_where=text("status = 'INBOX'"),
+        ),
     )
 
     project_id: Mapped[UUID] = reference("projects", "Project the work belongs to.")

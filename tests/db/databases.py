@@ -14,7 +14,7 @@ from db import models, roles
 from db.base import Model
 from db.connections import Connection
 from db.embedded import EmbeddedPostgres
-from db.functions import auth, changes, logs, walls
+from db.functions import auth, changes, logs, search, walls
 
 
 @asynccontextmanager
@@ -38,6 +38,6 @@ async def make_from_models(owner: Connection) -> None:
     async with engine.begin() as connection:
         await connection.exec_driver_sql(f"CREATE SCHEMA {models.gateway.SCHEMA}")
         await connection.run_sync(Model.metadata.create_all)
-        for statement in (*logs.CREATE, *changes.CREATE, *auth.CREATE, *walls.CREATE):
+        for statement in (*logs.CREATE, *changes.CREATE, *auth.CREATE, *search.CREATE, *walls.CREATE):
             await connection.exec_driver_sql(statement)
     await engine.dispose()

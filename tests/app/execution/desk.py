@@ -91,8 +91,8 @@ class Desk:
         self, status: TaskStatus = TaskStatus.INBOX, *assignees: models.AgentInstance, **columns: Any
     ) -> models.Task:
         """A task that stands there already, and who has it."""
-        given = {"project_id": self.tenant.project.id, "title": "Mend the roof", "type": TaskType.OPS, **columns}
-        task = models.Task(id=new_id(), status=status, **given)
+        usual = {"id": new_id(), "project_id": self.tenant.project.id, "title": "Mend the roof", "type": TaskType.OPS}
+        task = models.Task(status=status, **{**usual, **columns})
         await self.tenant.add(task)
         links = [
             models.TaskAssignee(task_id=task.id, instance_id=one.id, position=at) for at, one in enumerate(assignees)
