@@ -121,7 +121,7 @@ async def test_a_client_subscribes_loses_its_connection_and_resumes(
             await write(tenant, 3, bell=bell)
             await up_to(6)
             for connection in list(gateway.server.server_state.connections):
-                connection.transport.abort()  # type: ignore[union-attr]
+                connection.transport.abort()
             await write(tenant, 4, bell=bell)
             await up_to(10)
             await gateway.stop()
