@@ -23,6 +23,7 @@ from app.jobs.all import JOBS
 from app.jobs.loop import Jobs
 from app.settings import Settings, load_settings
 from app.telemetry.endpoint import OpEvents
+from app.telemetry.otlp.endpoint import Traces
 
 GRAPHQL = "/graphql"
 
@@ -43,6 +44,7 @@ class Application:
             *self._metrics.routes(),
             *self.exports.routes(),
             *OpEvents(lambda: self.gateway).routes(),
+            *Traces(lambda: self.gateway).routes(),
         ]
         self._others = Starlette(routes=routes, lifespan=self._lifespan)
         app: ASGIApp = self._route

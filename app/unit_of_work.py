@@ -235,10 +235,11 @@ class UnitOfWork:
 
     def emit(self, kind: OpEventType, **columns: Any) -> UUID:
         """Note an op event; `columns` are those of the log. Returns the id that its row will have."""
+        at = columns.pop("timestamp", self.now)
         draft = EventDraft(
             type=kind,
-            timestamp=columns.pop("timestamp", self.now),
-            id=None if columns.get("event_id") else new_id(columns.get("timestamp", self.now)),
+            timestamp=at,
+            id=None if columns.get("event_id") else new_id(at),
             **columns,
         )
         self._events.append(draft)

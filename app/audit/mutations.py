@@ -32,7 +32,7 @@ class OpEventOutcome(StrEnum):
 class OpEventInput:
     """One op event. Version and project are filled in from the agent (OPE-1)."""
 
-    type: OpEventType = given("What the event reports; money is reported by `costRecord` instead (COST-1).")
+    type: OpEventType = given("What the event reports; money is reported by `runCostRecord` instead (COST-1).")
     timestamp: datetime | None = given(
         "When it happened: at most 5 minutes ahead, and no longer ago than the tenant keeps events. Now, if it is left"
         " out; required with `eventId`."

@@ -4,6 +4,7 @@ RUN-6, COST-1, BUD-5)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -76,11 +77,20 @@ async def lock_subjects(uow: UnitOfWork, run_id: UUID) -> Subjects | None:
     return None if instance is None or run is None else Subjects(instance, task, run)
 
 
-async def charge(uow: UnitOfWork, about: Subjects, usage: Usage, *, source: str = INFERENCE) -> UUID | None:
+async def charge(
+    uow: UnitOfWork,
+    about: Subjects,
+    usage: Usage,
+    *,
+    source: str = INFERENCE,
+    event_id: str | None = None,
+    at: datetime | None = None,
+) -> UUID | None:
     """COST-1, COST-2. Bring a run up to what it has used in all: the difference is one tick, which moves the agent's
     counters. Returns the tick's event, None where there is nothing to add.
 
-    Without a cost the tokens' price is the cost; a cost that does not fit its tokens is kept, and marked. The caller
+    `event_id` is the sender's own id of the tick, which then has the time `at`. Without a cost the tokens' price is the
+    cost; a cost that does not fit its tokens is kept, and marked. The caller
     has seen to it that nothing is taken back (`refuse_less`).
     """
     run = about.run
@@ -113,7 +123,8 @@ async def charge(uow: UnitOfWork, about: Subjects, usage: Usage, *, source: str 
     }
     if computed is not None and is_mismatch(delta, computed):
         payload |= {"costMismatch": True, "expectedUsd": float(computed)}
-    return await spend(uow, about.instance, Tick(delta, run.cost_usd, payload, model, run.id, run.task_id))
+    tick = Tick(delta, run.cost_usd, payload, model, run.id, run.task_id, event_id, at)
+    return await spend(uow, about.instance, tick)
 
 
 def tokens_of(run: Run) -> Tokens:
@@ -136,12 +147,13 @@ async def end_run(
     *,
     error: str | None = None,
     usage: Usage | None = None,
+    at: datetime | None = None,
 ) -> UUID:
-    """RUN-4. End a RUNNING run with all that hangs on it; returns the id of its event.
+    """RUN-4. End a RUNNING run with all that hangs on it, now or as of `at`; returns the id of its event.
 
     Its open tool calls end with it, its cost goes to its task, and a budget that this used up holds the task (BUD-5).
     """
-    run, ended = about.run, uow.now
+    run, ended = about.run, at or uow.now
     run.status, run.error, run.ended_at = status, error, ended
     run.duration_ms = max(0, int((ended - run.started_at).total_seconds() * 1000))
     await _close_calls(uow, run)
@@ -149,6 +161,7 @@ async def end_run(
         await charge(uow, about, usage)
     event_id = uow.emit(
         OpEventType.RUN_COMPLETED if status is _SUCCEEDED else OpEventType.RUN_FAILED,
+        timestamp=ended,
         instance_id=run.instance_id,
         version_id=run.version_id,
         project_id=run.project_id,

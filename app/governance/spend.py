@@ -43,6 +43,9 @@ class Tick:
     model: str
     run_id: UUID
     task_id: UUID | None
+    event_id: str | None = None
+    """The sender's own id of the event, with the time `at` at which the money was spent."""
+    at: datetime | None = None
 
 
 def next_reset(now: datetime, zone: ZoneInfo) -> datetime:
@@ -88,8 +91,10 @@ async def spend(uow: UnitOfWork, instance: AgentInstance, tick: Tick) -> UUID:
         contained = await contain_spend(uow, instance.id, overrun)
     elif used is not None and used >= CRITICAL_AT:
         _warn(uow, instance, used)
+    sent = {} if tick.at is None else {"event_id": tick.event_id, "timestamp": tick.at}
     return uow.emit(
         OpEventType.COST_TICK,
+        **sent,
         instance_id=instance.id,
         version_id=instance.version_id,
         project_id=instance.project_id,

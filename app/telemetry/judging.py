@@ -105,7 +105,9 @@ class _Judge:
         names, facts = self._facts.names, self._facts
         if event.type is OpEventType.COST_TICK:
             raise Declined(
-                Why.ELSEWHERE, "Money is spent by a cost tick alone: report it with `costRecord` (COST-1).", "type"
+                Why.ELSEWHERE,
+                "A cost tick moves counters of money: report it with `runCostRecord`, or send traces (COST-1).",
+                "type",
             )
         instance_id = self._own if event.instance_id is None else names.instances[event.instance_id]
         run_id = task_id = tool_call_id = workflow_run_id = None

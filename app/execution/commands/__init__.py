@@ -1,5 +1,27 @@
 """Commands of execution."""
 
-from app.execution.commands import assigning, graphs, intake, reviews, runs, tasks, threads, tool_calls, transitions
+from app.execution.commands import (
+    assigning,
+    graphs,
+    intake,
+    reviews,
+    runs,
+    tasks,
+    threads,
+    tool_calls,
+    traces,
+    transitions,
+)
 
-__all__ = ["assigning", "graphs", "intake", "reviews", "runs", "tasks", "threads", "tool_calls", "transitions"]
+__all__ = [
+    "assigning",
+    "graphs",
+    "intake",
+    "reviews",
+    "runs",
+    "tasks",
+    "threads",
+    "tool_calls",
+    "traces",
+    "transitions",
+]

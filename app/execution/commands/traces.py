@@ -1,0 +1,377 @@
+"""Traces of instrumented agents: what was done becomes runs, tool calls and cost ticks (OPE-1, RUN-3, RUN-4, COST-1).
+
+A span is sent when it has ended, so the parts of a run come before the run. Whose part a span is says its nearest
+ancestor that is an agent's. Where that one is not known yet, its parent stands in for it: the run begins with its first
+part, and the agent's own span ends it. Where the parent turns out to be no agent's, the run is handed on to whoever is
+next above it. Every span is known by its ids, so that one that is sent again changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app.auth.actor import ActorKind
+from app.commands import GIVEN_EVENTS, Done, command
+from app.execution.ending import Subjects, Usage, charge, end_run, tokens_of
+from app.execution.rules.prices import Tokens
+from app.governance.policy.risk import preview, redact
+from app.governance.rules import base_risk
+from app.telemetry.facts import Agent, Facts, Names, fill, statement
+from app.telemetry.judging import PERMISSION, SKEW
+from app.telemetry.otlp.spans import TASK, Meaning, Span
+from app.telemetry.wire import SentEvent
+from app.unit_of_work import UnitOfWork
+from db.enums import AuditSeverity, OpEventType, RunStatus, ToolCallStatus
+from db.ids import id_from, milliseconds
+from db.logs import resent_id
+from db.models import AgentInstance, AgentVersion, OpEvent, Run, Task, ToolCall
+
+_UNKNOWN_MODEL: Final = "unknown"
+_LONGEST_NAME: Final = 200
+_NO_AGENT: Final = (
+    "Send with an agent's own token, or name the agent in the resource attribute `fleetgraph.instance.id`."
+)
+
+
+@command(PERMISSION, GIVEN_EVENTS, callers=(ActorKind.OPERATOR, ActorKind.INSTANCE))
+async def record_spans(uow: UnitOfWork, spans: Sequence[Span]) -> Done:
+    """OPE-1, COST-1. Take what spans report: runs of agents, their tool calls, what models cost, each once.
+
+    What was done is recorded, whether or not it was allowed; budgets that it used up stop the agent (BUD-4).
+    """
+    facts = Facts(Names())
+    named = {(_agent_of(uow, span), span.names(TASK, "tsk")) for span in spans}
+    asked = [
+        SentEvent(type=OpEventType.RUN_STEP, instance_id=instance_id, task_id=task_id) for instance_id, task_id in named
+    ]
+    fill(facts, (await uow.session.execute(statement(facts, uow.actor, asked))).all())
+    admission = _Admission(uow, facts)
+    taken = [span for span in spans if admission.admits(span)]
+    if denied := admission.denied:
+        uow.audit(
+            "ACCESS_DENIED",
+            severity=AuditSeverity.WARNING,
+            resource=PERMISSION,
+            description=f"{denied} spans were refused for want of {PERMISSION}.",
+            metadata={"spans": denied},
+        )
+    by_agent: dict[UUID, list[Span]] = {}
+    for span in taken:
+        by_agent.setdefault(_agent_of(uow, span) or uow.actor.id, []).append(span)
+    for instance in await uow.lock_all(AgentInstance, list(by_agent)):
+        await _Recorder(uow, instance, facts.tasks, by_agent[instance.id]).record()
+    return Done(None, {"rejected": admission.rejected, "reasons": sorted(admission.reasons)})
+
+
+def _agent_of(uow: UnitOfWork, span: Span) -> UUID | None:
+    return span.instance_id or (uow.actor.id if uow.actor.kind is ActorKind.INSTANCE else None)
+
+
+class _Admission:
+    """Which spans are taken."""
+
+    def __init__(self, uow: UnitOfWork, facts: Facts) -> None:
+        self._uow = uow
+        self._facts = facts
+        self._reach = uow.actor.scope(PERMISSION)
+        self._own = uow.actor.id if uow.actor.kind is ActorKind.INSTANCE else None
+        self.rejected = 0
+        self.denied = 0
+        self.reasons: set[str] = set()
+
+    def admits(self, span: Span) -> bool:
+        """Whether the span is taken; spans that are nobody's business here are passed over and rejected by no one."""
+        instance_id = _agent_of(self._uow, span)
+        reason = None
+        if instance_id is None:
+            if span.meaning is Meaning.OTHER:
+                return False
+            reason = _NO_AGENT
+        else:
+            agent = self._facts.agents.get(instance_id)
+            if agent is None:
+                reason = "The tenant has no such agent instance."
+            elif not self._may(instance_id, agent):
+                reason = f"You have no `{PERMISSION}` for this agent."
+                self.denied += 1
+            elif span.end > self._uow.now + SKEW:
+                reason = "A span ends more than 5 minutes ahead of the gateway's clock."
+            elif span.start < self._uow.now - self._facts.retention:
+                reason = f"A span is older than the {self._facts.retention.days} days that the tenant keeps."
+        if reason is not None:
+            self.rejected += 1
+            self.reasons.add(reason)
+        return reason is None
+
+    def _may(self, instance_id: UUID, agent: Agent) -> bool:
+        is_own = self._own is None or instance_id == self._own
+        return is_own and self._reach.covers(agent.project_id, agent.environment_id, instance_id)
+
+
+class _Recorder:
+    """Records the spans of one agent, whose row is locked."""
+
+    def __init__(
+        self, uow: UnitOfWork, instance: AgentInstance, projects: Mapping[UUID, UUID], spans: Sequence[Span]
+    ) -> None:
+        self._uow = uow
+        self._instance = instance
+        self._projects = projects
+        self._spans = sorted(spans, key=lambda span: span.start)
+        self._by_id = {(span.trace, span.id): span for span in spans}
+        self._runs: dict[str, Run] = {}
+        """By key."""
+        self._tasks: dict[UUID, Task] = {}
+        self._template_id: UUID | None = None
+
+    async def record(self) -> None:
+        """Everything, in the order in which a run goes: it begins, does its parts, ends."""
+        await self._load()
+        self._hand_on()
+        for span in self._spans:
+            self._begin(span)
+        await self._uow.session.flush()
+        of = {meaning: [span for span in self._spans if span.meaning is meaning] for meaning in Meaning}
+        await self._record_calls(of[Meaning.TOOL])
+        await self._record_ticks(of[Meaning.MODEL])
+        for span in of[Meaning.STEP]:
+            self._record_step(span)
+        for span in self._spans:
+            await self._end(span)
+        await self._uow.session.flush()
+
+    # --- whose part a span is --------------------------------------------------------------------------------------
+
+    def _key(self, trace: str, span_id: str) -> str:
+        """Idempotency key of the run that a span stands for; another agent in the same trace has runs of its own."""
+        return f"otel:{trace}:{span_id}:{self._instance.id.hex}"
+
+    def _owner(self, span: Span) -> str | None:
+        """Key of the run that a span is part of; None where it has no ancestor."""
+        trace, parent = span.trace, span.parent
+        seen = {span.id}
+        while parent is not None and parent not in seen:
+            seen.add(parent)
+            above = self._by_id.get((trace, parent))
+            if above is None or above.meaning is Meaning.AGENT:
+                return self._key(trace, parent)
+            parent = above.parent
+        return None
+
+    def _run_of(self, span: Span) -> Run:
+        """The run that a span is, or is part of; there is one once it has begun."""
+        own = self._key(span.trace, span.id)
+        key = own if span.meaning is Meaning.AGENT else self._owner(span) or own
+        return self._runs[key]
+
+    async def _load(self) -> None:
+        keys = {self._key(span.trace, span.id) for span in self._spans}
+        keys |= {key for span in self._spans if (key := self._owner(span)) is not None}
+        where = Run.tenant_id == self._uow.tenant_id, Run.idempotency_key.in_(keys)
+        found = (await self._uow.session.execute(select(Run.id, Run.task_id).where(*where))).all()
+        wanted = {row.task_id for row in found if row.task_id} | {
+            task_id for span in self._spans if (task_id := self._task_of(span)) is not None
+        }
+        self._tasks = {task.id: task for task in await self._uow.lock_all(Task, list(wanted))}
+        locked = await self._uow.lock_all(Run, [row.id for row in found])
+        self._runs = {run.idempotency_key: run for run in locked}
+        version = await self._uow.get(AgentVersion, self._instance.version_id)
+        self._template_id = None if version is None else version.template_id
+
+    def _task_of(self, span: Span) -> UUID | None:
+        """The task that a span names, where it is of the agent's project."""
+        task_id = span.names(TASK, "tsk")
+        return task_id if task_id and self._projects.get(task_id) == self._instance.project_id else None
+
+    def _hand_on(self) -> None:
+        """A run that stood in for a span which is no agent's goes to whoever is above that span."""
+        for span in self._spans:
+            own = self._key(span.trace, span.id)
+            if span.meaning is Meaning.AGENT or own not in self._runs:
+                continue
+            owner = self._owner(span)
+            if owner is not None and owner != own and owner not in self._runs:
+                run = self._runs[owner] = self._runs.pop(own)
+                run.idempotency_key = owner
+
+    # --- runs ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, span: Span) -> None:
+        """The run that a span stands for, or is part of, unless it has begun."""
+        own = self._key(span.trace, span.id)
+        match span.meaning:
+            case Meaning.AGENT:
+                key = own
+            case Meaning.TOOL | Meaning.MODEL:
+                key = self._owner(span) or own
+            case _:
+                return
+        if key in self._runs:
+            return
+        instance = self._instance
+        task_id = self._task_of(span)
+        model = (span.model or _UNKNOWN_MODEL)[:_LONGEST_NAME]
+        session_key = (span.text("gen_ai.conversation.id") or span.trace)[:_LONGEST_NAME]
+        run = self._uow.add(
+            Run(
+                id=id_from(span.start, _digest(key)),
+                project_id=instance.project_id,
+                idempotency_key=key,
+                instance_id=instance.id,
+                version_id=instance.version_id,
+                template_id=self._template_id,
+                task_id=task_id,
+                session_key=session_key,
+                started_at=span.start,
+                model=model,
+                status=RunStatus.RUNNING,
+                input_tokens=0,
+                output_tokens=0,
+                cost_usd=Decimal(0),
+                metadata_={"traceId": span.trace},
+            )
+        )
+        self._runs[key] = run
+        self._emit(
+            OpEventType.RUN_STARTED,
+            run,
+            span.start,
+            f"{key}:started",
+            model=model,
+            payload={"model": model, "sessionKey": session_key, "traceId": span.trace},
+        )
+
+    async def _end(self, span: Span) -> None:
+        """The run that a span stands for has ended with it."""
+        run = self._runs.get(self._key(span.trace, span.id))
+        if run is None or run.status is not RunStatus.RUNNING:
+            return
+        if span.meaning is Meaning.AGENT:
+            run.started_at = min(run.started_at, span.start)
+            run.session_key = (span.text("gen_ai.conversation.id") or run.session_key)[:_LONGEST_NAME]
+            run.model = (span.model or run.model)[:_LONGEST_NAME]
+            name = span.text("gen_ai.agent.name")
+            run.metadata_ = {**(run.metadata_ or {}), **({"agentName": name} if name else {})}
+        # An agent's span may have the sum of its models' tokens; that counts where none of those were traced.
+        usage = Usage(span.tokens, None, span.model) if span.tokens and not tokens_of(run) else None
+        about = Subjects(self._instance, self._task(run), run)
+        error = None if span.error is None else redact(span.error)
+        status = RunStatus.COMPLETED if error is None else RunStatus.FAILED
+        await end_run(self._uow, about, status, error=error, usage=usage, at=span.end)
+
+    def _task(self, run: Run) -> Task | None:
+        return None if run.task_id is None else self._tasks.get(run.task_id)
+
+    # --- what runs do ----------------------------------------------------------------------------------------------
+
+    async def _record_calls(self, spans: Sequence[Span]) -> None:
+        """Tool calls, with the events of their beginning and end."""
+        ids = {id_from(span.start, _digest(self._key(span.trace, span.id))): span for span in spans}
+        where = ToolCall.tenant_id == self._uow.tenant_id, ToolCall.id.in_(list(ids))
+        known = set(await self._uow.session.scalars(select(ToolCall.id).where(*where))) if ids else set()
+        for call_id, span in ids.items():
+            if call_id not in known:
+                self._record_call(call_id, span)
+
+    def _record_call(self, call_id: UUID, span: Span) -> None:
+        run, key = self._run_of(span), self._key(span.trace, span.id)
+        name = (span.text("gen_ai.tool.name") or span.name.removeprefix("execute_tool ") or "unknown")[:_LONGEST_NAME]
+        error = None if span.error is None else redact(span.error)
+        status = ToolCallStatus.SUCCESS if error is None else ToolCallStatus.FAILED
+        sent, given = (span.attributes.get(f"gen_ai.tool.call.{part}") for part in ("arguments", "result"))
+        self._uow.add(
+            ToolCall(
+                id=call_id,
+                project_id=run.project_id,
+                run_id=run.id,
+                instance_id=run.instance_id,
+                version_id=run.version_id,
+                task_id=run.task_id,
+                tool_name=name,
+                risk_level=base_risk(name),
+                input_preview=None if sent is None else preview(sent).replace("\0", ""),
+                output_preview=None if given is None else preview(given).replace("\0", ""),
+                started_at=span.start,
+                ended_at=span.end,
+                duration_ms=span.milliseconds,
+                status=status,
+                error=error,
+                retry_count=0,
+                metadata_={"traceId": span.trace, "spanId": span.id},
+            )
+        )
+        about: dict[str, Any] = {"tool_call_id": call_id}
+        self._emit(
+            OpEventType.TOOL_CALL_STARTED, run, span.start, f"{key}:started", payload={"toolName": name}, **about
+        )
+        payload = {
+            "toolName": name,
+            "status": status.value,
+            "durationMs": span.milliseconds,
+            **({"error": error} if error else {}),
+        }
+        self._emit(OpEventType.TOOL_CALL_COMPLETED, run, span.end, f"{key}:ended", payload=payload, **about)
+
+    async def _record_ticks(self, spans: Sequence[Span]) -> None:
+        """COST-1. What each answer of a model cost, once; the sum is the run's."""
+        ids = {}
+        for span in spans:
+            event_id = f"{self._key(span.trace, span.id)}:tick"
+            row_id = resent_id(self._uow.tenant_id, self._instance.id, event_id, milliseconds(span.end))
+            ids[row_id] = event_id, span
+        where = OpEvent.tenant_id == self._uow.tenant_id, OpEvent.id.in_(list(ids))
+        known = set(await self._uow.session.scalars(select(OpEvent.id).where(*where))) if ids else set()
+        for row_id, (event_id, span) in ids.items():
+            if row_id in known:
+                continue
+            run = self._run_of(span)
+            so_far, added = tokens_of(run), span.tokens
+            total = Tokens(
+                so_far.input + added.input,
+                so_far.output + added.output,
+                so_far.cache_read + added.cache_read,
+                so_far.cache_write + added.cache_write,
+            )
+            before, usage = run.cost_usd, Usage(total, None, span.model)
+            about = Subjects(self._instance, self._task(run), run)
+            await charge(self._uow, about, usage, event_id=event_id, at=span.end)
+            if run.status is not RunStatus.RUNNING and about.task is not None:
+                about.task.actual_cost += run.cost_usd - before  # the run's end has charged what came before
+
+    def _record_step(self, span: Span) -> None:
+        owner = self._owner(span)
+        run = None if owner is None else self._runs.get(owner)
+        kind = span.text("gen_ai.operation.name")
+        payload = {"kind": kind, "summary": span.name, "durationMs": span.milliseconds, "error": span.error}
+        self._emit(
+            OpEventType.RUN_STEP,
+            run,
+            span.end,
+            f"{self._key(span.trace, span.id)}:step",
+            payload={name: value for name, value in payload.items() if value is not None},
+        )
+
+    def _emit(self, kind: OpEventType, run: Run | None, at: datetime, event_id: str, **columns: Any) -> None:
+        instance = self._instance
+        self._uow.emit(
+            kind,
+            timestamp=at,
+            event_id=event_id,
+            instance_id=instance.id,
+            version_id=instance.version_id,
+            project_id=instance.project_id,
+            task_id=None if run is None else run.task_id,
+            run_id=None if run is None else run.id,
+            **columns,
+        )
+
+
+def _digest(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[-10:])

@@ -1,0 +1,1 @@
+"""Traces of instrumented agents, by OpenTelemetry's protocol and its conventions for generative AI."""
