@@ -70,7 +70,8 @@ def journal_markdown() -> str:
         "transaction of the change; rows that a cascade adds carry `causedBy`, the id of the first. *Change record*: "
         "append-only and chained by hash. *Audit log*: the security journal. *Op event*: telemetry. A command marked "
         "*sensitive* leaves an audit log as well, whenever it is granted (AUD-1). A command without a mutation is "
-        "given by a job; `record_spans` by `POST /v1/traces`. Permissions are explained in [permissions.md](permissions.md).",
+        "given by a job; `record_spans` by `POST /v1/traces`. Permissions are explained in "
+        "[permissions.md](permissions.md).",
         "A refusal leaves nothing but the answer, with these exceptions: a DENY of policy is a change record "
         "`POLICY_EVALUATED`, and refusals that matter to security are audit logs (decision 4).",
     ]
