@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
 from app.intelligence.learning import learn
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
-from db.enums import ChangeRecordType, TaskStatus, WatchEntityType
+from db.enums import ActorType, ChangeRecordType, TaskStatus, WatchEntityType
 from db.models import Task, TaskAssignee, ThreadSubscription, WatchSubscription
 
 TASK_ASSIGNED: Final = "TASK_ASSIGNED"
@@ -72,12 +72,22 @@ async def move_task(
         metadata=metadata,
         **columns,
     )
-    uow.notify(TASK_TRANSITIONED, task, moved(task.title, before, to))
+    uow.notify(TASK_TRANSITIONED, task, {**moved(task.title, before, to), **({} if by_system else _mover(uow))})
     if to is TaskStatus.ASSIGNED and not is_returned and not is_assignment_noted:
         note_assignment(uow, task, await assignees_of(uow, task.id), caused_by_id=change_id, by_system=by_system)
     if to in (TaskStatus.DONE, TaskStatus.FAILED):
         await learn(uow, task)
     return change_id
+
+
+def _mover(uow: UnitOfWork) -> JsonObject:
+    """Who moved a task, as its event tells; an agent is not told of its own step."""
+    match uow.actor_type:
+        case ActorType.AGENT:
+            return {"fromInstanceId": str(uow.actor.id), "exceptIds": [str(uow.actor.id)]}
+        case ActorType.HUMAN:
+            return {"fromOperatorId": str(uow.actor.id)}
+    return {}
 
 
 def _stamp(uow: UnitOfWork, task: Task, before: TaskStatus, to: TaskStatus, *, is_returned: bool) -> None:
