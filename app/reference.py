@@ -25,6 +25,7 @@ from app.identity import machines as identity
 from app.lifecycle import Machine
 from app.platform import machines as platform
 from app.registry import machines as registry
+from app.workflow import machines as workflow
 from db.enums import ActorType, ChangeRecordType, OpEventType
 
 _CALLERS: Final[Mapping[ActorKind, str]] = {
@@ -39,6 +40,8 @@ _MACHINES: Final[Sequence[tuple[str, str, Machine[Any]]]] = (
     ("Deployments", "DEP-1.", governance.DEPLOYMENT),
     ("Approvals", "An escalated request may be raised again (APR-8).", governance.APPROVAL),
     ("Tasks", "TSK-1. Every task begins in INBOX (TSK-2).", execution.TASK),
+    ("Workflow runs", "WFR-1. Steps follow each other strictly (WF-6).", workflow.WORKFLOW_RUN),
+    ("Workflow steps", "WFR-2. A step that failed is tried again as often as it says (WF-5).", workflow.WORKFLOW_STEP),
     ("Alerts", "ALR-1. The gateway resolves what it raised once the cause is gone.", platform.ALERT),
     ("Runs", "RUN-1. Every run begins RUNNING, if policy lets it begin.", execution.RUN),
     (

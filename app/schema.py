@@ -20,6 +20,7 @@ from app.execution import queries as execution
 from app.figures import fleet as fleet_figures
 from app.figures import health, incidents, standup
 from app.figures import work as work_figures
+from app.figures import workflows as workflow_figures
 from app.governance import mutations as governance_mutations
 from app.governance import queries as governance
 from app.graph.fields import bind
@@ -38,6 +39,8 @@ from app.platform import queries as platform
 from app.platform.viewer import viewer
 from app.registry import mutations as registry_mutations
 from app.registry import queries as registry
+from app.workflow import effects as workflow_effects
+from app.workflow import mutations as workflow_mutations
 from app.workflow import queries as workflow
 
 DOMAINS = (
@@ -61,10 +64,11 @@ FIGURES = (
     *standup.FIELDS,
     *incidents.FIELDS,
     *health.FIELDS,
+    *workflow_figures.FIELDS,
 )
 """Counts, costs and rates over the domains' tables."""
 
-EFFECTS = (execution_effects,)
+EFFECTS = (execution_effects, workflow_effects)
 """Modules that say what the end of an approval does to the rows of their domains (APR-13)."""
 
 MUTATIONS = (
@@ -73,6 +77,7 @@ MUTATIONS = (
     governance_mutations,
     audit_mutations,
     execution_mutations,
+    workflow_mutations,
     evaluation_mutations,
     platform_mutations,
 )

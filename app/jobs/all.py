@@ -13,6 +13,7 @@ from app.jobs.loop import Job, PlatformJob, Work
 from app.live.upkeep import forget_row_changes
 from app.notification.fanout import fan_out
 from app.unit_of_work import run, run_as_system
+from app.workflow.ticking import tick
 from db.session import Database
 
 
@@ -48,6 +49,7 @@ JOBS: Final = (
     Job("drain-completion", timedelta(minutes=1), until_done("complete_drains")),
     Job("erasure", timedelta(hours=1), until_done("erase_due_operators")),
     Job("row-changes", timedelta(minutes=1), forget_row_changes),
+    Job("workflow-tick", timedelta(seconds=5), tick),
     Job("notification-fan-out", timedelta(seconds=5), fan_out),
     PlatformJob("op-event-partitions", timedelta(hours=1), turn_partitions),
     Job("retention", timedelta(days=1), purge, may_take_long=True, at=timedelta(hours=2)),

@@ -57,6 +57,7 @@ class Workflow(Entity):
     active: bool
     version: int
     created_by: Operator | None = belongs_to("created_by_operator_id")
+    deleted_at: datetime | None
     metadata: JSON | None
     created_at: datetime
     updated_at: datetime
@@ -73,6 +74,8 @@ class WorkflowStepState:
     task: Task | None = key_of("Task", "Task that was made for it.")
     instance: AgentInstance | None = key_of("AgentInstance", "Agent that executes it.")
     started_at: datetime | None = key("When its latest try began.")
+    timeout_at: datetime | None = key("When the time of the try under way is over.")
+    next_try_at: datetime | None = key("Before when it is not tried again, after a try that failed (WF-5).")
     completed_at: datetime | None = key("When it was done, or failed.")
     retry_count: int = key("Tries after the first so far.")
     error: str | None = key("Why its latest try failed.")

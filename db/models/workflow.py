@@ -29,6 +29,9 @@ class Workflow(TenantScoped, Changing, Noted, Model):
     active: Mapped[bool] = column("Whether runs may start (WF-1).", default=True)
     version: Mapped[int] = column("Counts the loads of the definition, from 1 (WF-1).", default=1)
     created_by_operator_id: Mapped[UUID | None] = reference("operators", "Person who loaded it first.")
+    deleted_at: Mapped[datetime | None] = column(
+        "When it was deleted; its runs still name it, and loading it again brings it back (WF-1)."
+    )
 
 
 class WorkflowRun(TenantScoped, Changing, Noted, Model):

@@ -137,6 +137,9 @@ def _first(leaf: Leaf) -> dict[str, Any]:
         "testResults": {"testCaseId": "answers", "passed": True},
         "operators": {"name": "Ada", "email": "ada@acme.example"},
         "events": {"type": "RUN_STEP"},
+        "agents": {"id": "writer", "persona": "Scout"},
+        "steps": {"id": "draft", "agent": "writer", "input": "x", "expects": "", "retryLimit": 0, "timeoutMinutes": 1},
+        "variants": {"id": "a", "name": "A", "weight": 50},
     }
     return dict(entries[str(leaf.path[0])])
 
@@ -328,7 +331,8 @@ async def test_a_stale_state_is_a_conflict(stage: Stage) -> None:
             found += 1
             kind = get_named_type(input_of(name).fields[str(leaf.path[0])].type)
             values = list(kind.values) if isinstance(kind, GraphQLEnumType) else [4711]
-            said = await problem(stage, stage.admin, name, with_value(good(name, stage), leaf, values[-1]))
+            stale = INPUTS[name].stale or values[-1]
+            said = await problem(stage, stage.admin, name, with_value(good(name, stage), leaf, stale))
             if (said.get("code"), said.get("field")) != ("CONFLICT", leaf.field):
                 wrong[name] = said
     assert not wrong, listed(wrong)

@@ -16,3 +16,5 @@ class Case:
     rows: Mapping[str, str] = field(default_factory=dict)
     one_of: frozenset[str] = frozenset()
     """Fields that take each other's place."""
+    stale: str | None = None
+    """A state that the row does not have, where it has the last one of the enum."""

@@ -1,0 +1,1 @@
+"""Rules of workflows: pure data and pure functions, no I/O."""
