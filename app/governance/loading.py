@@ -39,14 +39,19 @@ _NEWEST_MODE: Final = """
      ORDER BY control.id DESC LIMIT 1)
 """
 
-ENVELOPES: Final = """
-    (SELECT jsonb_agg(to_jsonb(envelope) - 'metadata' - 'name' ORDER BY envelope.id) FROM policy_envelopes envelope
-     WHERE envelope.tenant_id = subject.tenant_id AND envelope.active
+APPLIES: Final = """
+    envelope.tenant_id = subject.tenant_id AND envelope.active
        AND (envelope.attached_to_tenant
             OR envelope.attached_to_project_id = subject.project_id
             OR envelope.attached_to_template_id = subject.template_id
             OR envelope.attached_to_version_id = subject.version_id
-            OR envelope.id = subject.policy_envelope_id))
+            OR envelope.id = subject.policy_envelope_id)
+"""
+"""Whether a row `envelope` has to do with a row `subject` (POL-4)."""
+
+ENVELOPES: Final = f"""
+    (SELECT jsonb_agg(to_jsonb(envelope) - 'metadata' - 'name' ORDER BY envelope.id) FROM policy_envelopes envelope
+     WHERE {APPLIES})
 """
 """The active envelopes of all levels that a row `subject` has to do with."""
 

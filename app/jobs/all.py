@@ -9,6 +9,7 @@ from uuid import UUID
 from app.audit import commands as _audit  # noqa: F401 - declares what is run here by name
 from app.auth.actor import NO_TENANT, system_actor
 from app.commands import Done
+from app.execution.commands import loops as _loops  # noqa: F401
 from app.jobs.loop import Job, PlatformJob, Work
 from app.live.upkeep import forget_row_changes
 from app.notification.fanout import fan_out
@@ -46,6 +47,8 @@ JOBS: Final = (
     Job("approval-expiry", timedelta(minutes=1), until_done("expire_approvals")),
     Job("approval-escalation", timedelta(minutes=1), until_done("escalate_approvals")),
     Job("stale-heartbeats", timedelta(minutes=1), until_done("quarantine_stale_instances")),
+    Job("loop-detector", timedelta(minutes=1), until_done("contain_loops")),
+    Job("stuck-tasks", timedelta(minutes=1), until_done("report_stuck_tasks")),
     Job("drain-completion", timedelta(minutes=1), until_done("complete_drains")),
     Job("erasure", timedelta(hours=1), until_done("erase_due_operators")),
     Job("row-changes", timedelta(minutes=1), forget_row_changes),
