@@ -22,6 +22,7 @@ from app.graph.limits import Limits
 from app.graph.rates import Rate
 from app.graph.reading import refuse_unreadable
 from app.graph.recent import Recent
+from app.graph.trusted import Trusted, TrustedUnusable, read_trusted
 from app.http.endpoint import GraphQLEndpoint
 from app.http.graphiql import page
 from app.http.limits import EdgeLimits
@@ -33,7 +34,7 @@ from app.live.hub import Live
 from app.query.compiler import Compiler
 from app.schema import schema
 from app.sealing import open_seal
-from app.settings import DoorbellKind, Settings
+from app.settings import DoorbellKind, Settings, SettingsError
 from app.telemetry.writing import EventWriter
 from db.migrate import current_version, head_version
 from db.session import Database, Reading
@@ -62,7 +63,7 @@ class Gateway:
         self._recent = Recent()
         hooks = Hooks(self._admit, self._observe, *([tracing.operation] if tracing else []))
         shortcut = Compiler(schema()._schema) if settings.compiled_queries else None
-        self.executor = Executor(schema(), _operation_limits(settings), hooks, shortcut)
+        self.executor = Executor(schema(), _operation_limits(settings), hooks, shortcut, _trusted(settings))
         self.live = Live(
             database,
             self.executor,
@@ -199,6 +200,16 @@ def open_doorbell(settings: Settings, database: Database) -> Doorbell:
     if settings.doorbell is DoorbellKind.NATS and settings.nats_url is not None:
         return Doorbell(NatsLine(settings.nats_url))
     return Doorbell(PostgresLine(database.connections.gateway))
+
+
+def _trusted(settings: Settings) -> Trusted | None:
+    """Raises SettingsError where the file cannot be used."""
+    if settings.trusted_documents is None:
+        return None
+    try:
+        return read_trusted(settings.trusted_documents, alone=settings.trusted_documents_only)
+    except TrustedUnusable as error:
+        raise SettingsError(f"FLEETGRAPH_TRUSTED_DOCUMENTS: {error}") from None
 
 
 def _operation_limits(settings: Settings) -> Limits:

@@ -201,6 +201,16 @@ class Settings(BaseSettings):
         description="Op events that may wait in a process to be stored; then senders are told to come back (429).",
     )
 
+    # Group: Trusted documents
+    trusted_documents: Path | None = Field(
+        default=None,
+        description="File of the operations that applications send by their ids: a JSON object of documents by id, or "
+        "Apollo's manifest. All are checked at the start.",
+    )
+    trusted_documents_only: bool = Field(
+        default=False, description="Whether every other document is refused, GraphiQL's introspection among them."
+    )
+
     # Group: WebSockets
     ws_init_timeout_seconds: float = Field(
         default=10, gt=0, le=300, description="How long a socket may stay silent before it says connection_init."
@@ -290,6 +300,8 @@ class Settings(BaseSettings):
             )
         if self.doorbell is DoorbellKind.NATS and self.nats_url is None:
             raise ValueError(f"{PREFIX}NATS_URL is missing: {PREFIX}DOORBELL=nats needs the address of its server")
+        if self.trusted_documents_only and self.trusted_documents is None:
+            raise ValueError(f"{PREFIX}TRUSTED_DOCUMENTS_ONLY needs {PREFIX}TRUSTED_DOCUMENTS, or nothing could be run")
         if self.database_url is None:
             for name in ("owner_database_url", "platform_database_url", "read_database_url"):
                 if getattr(self, name) is not None:

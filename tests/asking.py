@@ -1,11 +1,13 @@
 """Asking the graph as an actor, without HTTP: the answer, and the statements that it took."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
+import orjson
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -13,7 +15,9 @@ from app.auth.actor import Actor
 from app.graph.context import OperationContext
 from app.graph.execution import Executor, GraphQLRequest, Hooks
 from app.graph.reading import refuse_unreadable
+from app.query.compiler import Compiler
 from app.schema import schema
+from db.reads import ReadConnection
 from db.session import Database
 from tests.conftest import TenantUnderTest
 
@@ -36,19 +40,28 @@ class Answer:
 
 
 @cache
-def executor() -> Executor:
-    """The gateway's own executor."""
+def _by_resolvers() -> Executor:
     return Executor(schema(), hooks=Hooks(authorize=refuse_unreadable))
+
+
+executor = _by_resolvers
+"""The executor that `ask` uses: the gateway's own, without the compiler of queries. A test may put another here."""
+
+
+def compiling(compiler: Compiler | None = None) -> Executor:
+    """An executor that compiles queries, with no plan made yet."""
+    return Executor(schema(), hooks=Hooks(authorize=refuse_unreadable), shortcut=compiler or Compiler(schema()._schema))
 
 
 async def ask(database: Database, actor: Actor, query: str, **variables: Any) -> Answer:
     """Run a query as the actor."""
-    with recorded(database.read_engine) as statements:
+    with recorded(database.read_engine) as statements, recorded_reads(statements):
         async with database.read(actor) as reading:
             context = OperationContext(actor, reading, "test")
             outcome = await executor().execute(GraphQLRequest(query, variables), context, "test")
     assert len(statements) >= reading.statements  # a command has statements of its own
-    return Answer(outcome.data, [dict(error) for error in outcome.errors], statements)
+    data = orjson.loads(orjson.dumps(outcome.data)) if isinstance(outcome.data, orjson.Fragment) else outcome.data
+    return Answer(data, [dict(error) for error in outcome.errors], statements)
 
 
 async def data_of(tenant: TenantUnderTest, actor: Actor, query: str, **variables: Any) -> dict[str, Any]:
@@ -58,6 +71,19 @@ async def data_of(tenant: TenantUnderTest, actor: Actor, query: str, **variables
         raise ValueError(answer.errors[0]["message"])
     data: dict[str, Any] = answer.data
     return data
+
+
+@contextmanager
+def recorded_reads(statements: list[str]) -> Iterator[None]:
+    """Adds the statements of compiled queries while the block lasts."""
+    fetch = ReadConnection.fetch
+
+    async def note(connection: ReadConnection, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        statements.append(sql)
+        return await fetch(connection, sql, arguments)
+
+    with patch.object(ReadConnection, "fetch", note):
+        yield
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Documents as the gateway keeps them: parsed, measured and validated once, then found again by their hash.
 
 The cache holds good documents only and is bounded in entries and in bytes. Its key is the SHA-256 of the text, which is
-what automatic persisted queries name a document by, so those need no cache of their own (trap 21).
+what automatic persisted queries name a document by, so those need no cache of their own (trap 21). Trusted documents
+are read at the start and stay.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from app.graph.errors import BadUserInput, ErrorCode, OperationTooComplex, ParseFailed, PersistedQueryNotFound
 from app.graph.limits import Limits, Measures, Meter, TypeUse
 from app.graph.pricing import Prices
+from app.graph.trusted import Trusted, TrustedUnusable
 
 BYTES_PER_CHARACTER: Final = 150
 """What a parsed document takes of memory for each character of its text: 50 to 280, by how dense it is."""
@@ -148,32 +150,53 @@ class Lru(Generic[K, V]):
 class Documents:
     """Texts to documents, through the cache."""
 
-    def __init__(self, schema: GraphQLSchema, limits: Limits, entries: int = 2_000, size: int = 64 * 2**20) -> None:
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        limits: Limits,
+        trusted: Trusted | None = None,
+        entries: int = 2_000,
+        size: int = 64 * 2**20,
+    ) -> None:
+        """Raises TrustedUnusable where a trusted document is not good."""
         self._schema = schema
         self._limits = limits
         self._meter = Meter(schema, limits)
         self._cache: Lru[str, Document] = Lru(entries, size)
+        self._trusted: dict[str, Document] = {}
+        self._trusted_alone = trusted is not None and trusted.alone
+        for name, text in (trusted.documents if trusted is not None else {}).items():
+            self._trust(name, text)
 
-    def find(self, text: str | None, persisted_hash: str | None) -> Document:
-        """The document of a request: its text, or the hash of one that was sent before. Raises `Refused`."""
+    def find(self, text: str | None, name: str | None) -> Document:
+        """The document of a request: its text, or the hash of one that was sent before, or the id of a trusted one.
+
+        Raises `Refused`.
+        """
         if text is None:
-            known = self._cache.get(persisted_hash or "")
+            known = self._trusted.get(name or "") or self._cache.get(name or "")
             if known is None:
                 raise Refused([PersistedQueryNotFound()], ErrorCode.PERSISTED_QUERY_NOT_FOUND)
             return known
-        try:
-            encoded = text.encode()
-        except UnicodeEncodeError:
-            raise _refused(ParseFailed("The document holds half of a surrogate pair, which is no text.")) from None
-        digest = hashlib.sha256(encoded).hexdigest()
-        if persisted_hash is not None and persisted_hash != digest:
+        digest = _digest(text)
+        if name is not None and name != digest:
             message = "extensions.persistedQuery.sha256Hash is not the SHA-256 of the query, in lower-case hex."
             raise _refused(BadUserInput(message, "extensions.persistedQuery.sha256Hash"))
-        known = self._cache.get(digest)
+        known = self._trusted.get(digest) or self._cache.get(digest)
         if known is None:
+            if self._trusted_alone:
+                message = "Only trusted documents are run here, and this is none of them. Add it to the list."
+                raise _refused(BadUserInput(message, "query"))
             known = self._read(text, digest)
             self._cache.put(digest, known, 2_000 + len(text) * BYTES_PER_CHARACTER)
         return known
+
+    def _trust(self, name: str, text: str) -> None:
+        try:
+            digest = _digest(text)
+            self._trusted[name] = self._trusted[digest] = self._read(text, digest)
+        except Refused as refused:
+            raise TrustedUnusable(f"The trusted document {name} is not good: {refused}") from None
 
     def _read(self, text: str, digest: str) -> Document:
         """Parse, measure, validate: in the order of what they cost, each bounding the next (traps 2 and 3)."""
@@ -204,6 +227,14 @@ class Documents:
             good = [one for one in signatures if isinstance(one, GraphQLVariableSignature)]  # validation saw to it
             operations[name] = Operation(document, found, measures[name], good)
         return document
+
+
+def _digest(text: str) -> str:
+    """The SHA-256 of a text in hex. Raises `Refused` for what is no text."""
+    try:
+        return hashlib.sha256(text.encode()).hexdigest()
+    except UnicodeEncodeError:
+        raise _refused(ParseFailed("The document holds half of a surrogate pair, which is no text.")) from None
 
 
 def _refused(*errors: GraphQLError) -> Refused:

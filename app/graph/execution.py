@@ -54,6 +54,7 @@ from app.graph.errors import (
     present,
 )
 from app.graph.limits import Limits
+from app.graph.trusted import Trusted
 
 OpenContext: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 """Opens the context of one operation or of one event; closing it lets go of what it holds."""
@@ -68,6 +69,8 @@ class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
     extensions: dict[str, Any] | None = None
+    document_id: str | None = None
+    """The id of a trusted document, or the hash of one that was sent before (`sha256:…`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,9 @@ class Executor:
         limits: Limits | None = None,
         hooks: Hooks | None = None,
         shortcut: Shortcut | None = None,
+        trusted: Trusted | None = None,
     ) -> None:
+        """Raises TrustedUnusable where a trusted document is not good."""
         if schema.extensions or schema.directives:
             raise ValueError(
                 "Schema extensions and operation directives are not run here. Take them out of the schema."
@@ -172,12 +177,12 @@ class Executor:
         self._hooks = hooks or Hooks()
         self.observe: Final = self._hooks.observe
         self._shortcut = shortcut
-        self._documents = Documents(self.schema, self.limits)
+        self._documents = Documents(self.schema, self.limits, trusted)
         self._descriptions: Lru[tuple[str, str | None, bytes], orjson.Fragment] = Lru(8, 32 * 2**20)
 
     def prepare(self, request: GraphQLRequest) -> Operation:
         """The operation that a request names. Raises `Refused`; `refusal` makes that an outcome."""
-        document = self._documents.find(request.query, _persisted_hash(request))
+        document = self._documents.find(request.query, _name_of(request))
         return document.operation(request.operation_name)
 
     def refusal(self, refused: Refused, request_id: str) -> Outcome:
@@ -431,17 +436,22 @@ def _asks_for_schema_only(operation: Operation) -> bool:
     )
 
 
-def _persisted_hash(request: GraphQLRequest) -> str | None:
-    """The hash of an automatic persisted query. Raises `Refused` where it is malformed, or there is no query at all."""
+def _name_of(request: GraphQLRequest) -> str | None:
+    """What names the document: the hash of an automatic persisted query, or an id. Raises `Refused` where it is
+    malformed, or there is neither a name nor a query."""
     persisted = (request.extensions or {}).get("persistedQuery")
     if persisted is None:
-        if request.query is None:
+        if request.query is None and request.document_id is None:
             raise _malformed("The request has no query.", "query")
-        return None
+        return None if request.query is not None or request.document_id is None else _bare(request.document_id)
     found = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
     if not isinstance(found, str):
         raise _malformed("Give the SHA-256 of the query in hex.", "extensions.persistedQuery.sha256Hash")
     return found.lower()
+
+
+def _bare(document_id: str) -> str:
+    return document_id.removeprefix("sha256:")
 
 
 def _malformed(message: str, argument: str) -> Refused:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    literal_column,
     or_,
     select,
     true,
@@ -77,7 +78,8 @@ class Page:
             _select(self.entity.table, columns, rows)
             .where(*conditions, *self.conditions, *bounds)
             .order_by(*self.order.columns(self.backward))
-            .limit(self.size + 1)
+            # In the text, not as a parameter: Postgres plans a prepared statement for the size that it knows.
+            .limit(literal_column(str(self.size + 1)))
         )
 
 

@@ -1,4 +1,4 @@
-"""A token of one tenant sees nothing of the other: all 55 types, every way in, and with either wall down.
+"""A token of one tenant sees nothing of the other: all 55 types, every way in, either way to answer, either wall down.
 
 Each wall is tested with the other one switched off: row-level security by connecting as the platform's role, which
 passes it; the code's own filter by a patch of the one function that makes it.
@@ -7,7 +7,7 @@ passes it; the code's own filter by a patch of the one function that makes it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -15,10 +15,16 @@ from sqlalchemy import true
 
 from app.auth.actor import Actor
 from app.graph import paging
+from app.graph.context import OperationContext
+from app.graph.documents import Operation
+from app.graph.execution import Answered
 from app.graph.ids import global_id
 from app.graph.registry import ENTITIES, EntityType, PointsTo, Through, ToMany, ToOne, camel
+from app.query.compiler import Compiler
+from app.schema import schema
 from db.connections import Connections
 from db.session import Database
+from tests import asking
 from tests.asking import ask
 from tests.conftest import Demo
 
@@ -26,9 +32,38 @@ ALL = [entity for entity in ENTITIES.values() if entity.name != "Tenant"]
 WALLS = ["both walls", "without the code's filter", "without row-level security"]
 
 
+class Counting(Compiler):
+    """A compiler that counts what it answered."""
+
+    asked = 0
+    answers = 0
+
+    async def answer(self, operation: Operation, variables: Any, context: OperationContext) -> Answered | None:
+        """The compiler's answer."""
+        answered = await super().answer(operation, variables, context)
+        self.asked += 1
+        self.answers += answered is not None
+        return answered
+
+
+@pytest.fixture(params=["compiled", "by resolvers"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """How queries are answered: by plans that are made with the walls as they stand, or by resolvers."""
+    compiler = Counting(schema()._schema)
+    if request.param == "compiled":
+        executor = asking.compiling(compiler)
+        monkeypatch.setattr(asking, "executor", lambda: executor)
+    yield request.param
+    assert compiler.answers == compiler.asked, "handed to the resolvers"
+
+
 @pytest.fixture(params=WALLS)
 async def walled(
-    request: pytest.FixtureRequest, demo_fleet: Demo, demo_database: Connections, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    way: str,
+    demo_fleet: Demo,
+    demo_database: Connections,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Demo]:
     """The demo fleet behind both walls, or behind one of them."""
     if request.param == "without row-level security":

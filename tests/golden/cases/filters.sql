@@ -25,7 +25,7 @@ FROM messages
 WHERE messages.tenant_id = $1::UUID
 AND messages.id >= $2::UUID
 ORDER BY messages.id DESC
-LIMIT $3::INTEGER;
+LIMIT 3;
 
 SELECT agent_instances.*
 FROM agent_instances
@@ -39,4 +39,4 @@ WHERE agent_templates.tenant_id = $4::UUID
 AND agent_templates.name >= $5::VARCHAR COLLATE "C"
 AND agent_templates.name < concat($5::VARCHAR COLLATE "C", $6::VARCHAR))))
 ORDER BY agent_instances.name DESC, agent_instances.id DESC
-LIMIT $7::INTEGER;
+LIMIT 51;

@@ -3,7 +3,7 @@ FROM agent_versions
 WHERE agent_versions.tenant_id = $1::UUID
 AND agent_versions.lifecycle_state = $2::VARCHAR
 ORDER BY agent_versions.id ASC
-LIMIT $3::INTEGER;
+LIMIT 3;
 
 SELECT change_records.target_id, count(*) AS count_1
 FROM change_records
@@ -20,7 +20,7 @@ WHERE change_records.tenant_id = $2::UUID
 AND change_records.target_id = parents.key
 AND change_records.target_entity = $3::VARCHAR
 ORDER BY change_records.id ASC
-LIMIT $4::INTEGER) AS child ON true;
+LIMIT 4) AS child ON true;
 
 SELECT operators.*
 FROM operators

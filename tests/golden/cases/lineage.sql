@@ -2,7 +2,7 @@ SELECT agent_instances.*
 FROM agent_instances
 WHERE agent_instances.tenant_id = $1::UUID
 ORDER BY agent_instances.id ASC
-LIMIT $2::INTEGER;
+LIMIT 21;
 
 SELECT parents.key, child.*
 FROM (SELECT unnest($1::UUID[]) AS key) AS parents
@@ -14,7 +14,7 @@ WHERE tasks.tenant_id = $2::UUID
 AND task_assignees.tenant_id = $3::UUID
 AND task_assignees.instance_id = parents.key
 ORDER BY tasks.id ASC
-LIMIT $4::INTEGER) AS child ON true;
+LIMIT 6) AS child ON true;
 
 SELECT parents.key, child.*
 FROM (SELECT unnest($1::UUID[]) AS key) AS parents
@@ -23,7 +23,7 @@ FROM runs
 WHERE runs.tenant_id = $2::UUID
 AND runs.task_id = parents.key
 ORDER BY runs.id ASC
-LIMIT $3::INTEGER) AS child ON true;
+LIMIT 6) AS child ON true;
 
 SELECT agent_versions.*
 FROM agent_versions

@@ -12,7 +12,7 @@ AND op_events.id < $2::UUID
 AND op_events.id >= $3::UUID
 AND op_events.type = $4::VARCHAR
 ORDER BY op_events.id ASC
-LIMIT $5::INTEGER;
+LIMIT 6;
 
 SELECT agent_instances.*
 FROM agent_instances

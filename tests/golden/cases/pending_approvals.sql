@@ -8,7 +8,7 @@ FROM approval_records
 WHERE approval_records.tenant_id = $1::UUID
 AND approval_records.status = ANY ($2::TEXT[])
 ORDER BY approval_records.id ASC
-LIMIT $3::INTEGER;
+LIMIT 51;
 
 SELECT agent_instances.*
 FROM agent_instances

@@ -8,7 +8,7 @@ FROM runs
 WHERE runs.tenant_id = $1::UUID
 AND runs.status = $2::VARCHAR
 ORDER BY runs.id DESC
-LIMIT $3::INTEGER;
+LIMIT 3;
 
 SELECT agent_instances.*
 FROM agent_instances
@@ -38,7 +38,7 @@ FROM tool_calls
 WHERE tool_calls.tenant_id = $2::UUID
 AND tool_calls.run_id = parents.key
 ORDER BY tool_calls.id ASC
-LIMIT $3::INTEGER) AS child ON true;
+LIMIT 4) AS child ON true;
 
 SELECT deployments.*
 FROM deployments
