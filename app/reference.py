@@ -50,6 +50,7 @@ _MACHINES: Final[Sequence[tuple[str, str, Machine[Any]]]] = (
         execution.TOOL_CALL,
     ),
     ("Reviews", "REV-1. No review is ever deleted (REV-4).", execution.REVIEW),
+    ("Experiments", "Variants are fixed from the start on (behaviour 1.17).", platform.EXPERIMENT),
     ("Operators", "DEACTIVATED is for good.", identity.OPERATOR),
 )
 

@@ -33,7 +33,7 @@ from app.legacy import queries as legacy
 from app.lineage import queries as lineage
 from app.live import subscriptions as live
 from app.notification import queries as notification
-from app.platform import emergency
+from app.platform import emergency, flags
 from app.platform import mutations as platform_mutations
 from app.platform import queries as platform
 from app.platform.viewer import viewer
@@ -68,6 +68,9 @@ FIGURES = (
 )
 """Counts, costs and rates over the domains' tables."""
 
+PLATFORM = (*emergency.FIELDS, *flags.FIELDS)
+"""What the platform answers besides its tables."""
+
 EFFECTS = (execution_effects, workflow_effects)
 """Modules that say what the end of an approval does to the rows of their domains (APR-13)."""
 
@@ -89,7 +92,15 @@ def schema() -> strawberry.Schema:
     fields = [one for domain in DOMAINS for one in domain.FIELDS]
     across = [
         cast("StrawberryField", one)
-        for one in (viewer, change_log_verify, *emergency.FIELDS, *FIGURES, *lineage.FIELDS, *legacy.FIELDS)
+        for one in (
+            viewer,
+            change_log_verify,
+            *emergency.FIELDS,
+            *flags.FIELDS,
+            *FIGURES,
+            *lineage.FIELDS,
+            *legacy.FIELDS,
+        )
     ]
     query = create_type(
         "Query",

@@ -19,6 +19,7 @@ from app.graph.entity import (
     points_to,
 )
 from app.graph.scalars import JSON
+from app.platform.results import experiment_results
 from db import models
 from db.enums import (
     AlertSeverity,
@@ -84,6 +85,19 @@ class ExperimentVariant:
     config: JSON | None = key("What differs under the variant.")
 
 
+@json_type
+class ExperimentVariantResult:
+    """What one variant of an experiment came to (EXP-4)."""
+
+    variant_id: str = key("`id` of the variant.")
+    assignments: int = key("Entities that it was given to.")
+    events: int = key("Outcomes of any kind.")
+    conversions: int = key("Outcomes of the type `conversion`.")
+    unique_entities: int = key("Entities that had an outcome.")
+    mean_value: float | None = key("Mean of the outcomes' values; null where none has a value.")
+    conversion_rate: float | None = key("Conversions for each assignment; null without assignments.")
+
+
 @entity(models.Experiment, prefix="exp")
 class Experiment(Entity):
     """A/B test: weighted variants between which entities are divided."""
@@ -102,6 +116,9 @@ class Experiment(Entity):
         models.ExperimentAssignment.experiment_id, "Who was given which variant."
     )
     events: Connection[ExperimentEvent] = has_many(models.ExperimentEvent.experiment_id, "Outcomes under its variants.")
+    results: list[ExperimentVariantResult] = experiment_results(
+        "What each variant came to, in their order; then variants that it has no more (EXP-4)."
+    )
 
 
 @entity(models.ExperimentAssignment, prefix="exa")

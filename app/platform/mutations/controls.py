@@ -1,4 +1,4 @@
-"""Mutations of the platform."""
+"""Mutations of the emergency mode and of alerts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of the platform: pure functions, no I/O."""
+"""Rules of emergencies: which mode is the stricter, and how agents stand under one (EMG-1, EMG-4, EMG-6)."""
 
 from __future__ import annotations
 
