@@ -8,7 +8,20 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Executable, Integer, String, Table, Uuid, literal, null, select, union_all
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Executable,
+    Integer,
+    String,
+    Table,
+    Uuid,
+    any_,
+    literal,
+    null,
+    select,
+    union_all,
+)
 
 from app.auth.actor import Actor
 from app.telemetry.wire import Declined, RowIds, SentEvent
@@ -93,7 +106,7 @@ def statement(facts: Facts, actor: Actor, events: Sequence[SentEvent | Declined]
     runs = _ids(names.runs, {event.run_id for event in sent})
     calls = _ids(names.tool_calls, {event.tool_call_id for event in sent})
     table = AgentInstance.__table__.c
-    is_named: ColumnElement[bool] = table.id.in_(instances)
+    is_named = _among(table.id, instances)
     if runs:
         is_named |= table.id.in_(_owners(Run, runs, actor))
     if calls:
@@ -150,11 +163,16 @@ def _ids(known: RowIds, given: Collection[Any]) -> list[UUID]:
 
 
 def _owners(model: Any, row_ids: list[UUID], actor: Actor) -> Any:
-    return select(model.instance_id).where(within_tenant(model.__table__, actor), model.id.in_(row_ids))
+    return select(model.instance_id).where(within_tenant(model.__table__, actor), _among(model.id, row_ids))
+
+
+def _among(column: Any, row_ids: list[UUID]) -> ColumnElement[bool]:
+    """The ids as one parameter, so that Postgres plans the statement once, however many there are."""
+    return column == any_(literal(row_ids, ARRAY(Uuid)))
 
 
 def _named(kind: str, model: type[Model], actor: Actor, row_ids: list[UUID], *keys: Any) -> Any:
-    return _part(kind, model, actor, *keys, where=cast("Table", model.__table__).c.id.in_(row_ids))
+    return _part(kind, model, actor, *keys, where=_among(cast("Table", model.__table__).c.id, row_ids))
 
 
 def _part(

@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from itertools import compress, islice
 from os import urandom
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from asyncpg.pgproto import pgproto
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.base import JsonObject
@@ -148,38 +149,37 @@ EVENT_COLUMNS: Final = {
     "model": "text",
 }
 
-# COPY would be refused: Postgres has none for a table behind row-level security. Arrays are nearly as fast (bench/live:
-# upkeep of the indexes is most of the work either way, and staging by COPY saves nothing that is worth a right to make
-# tables), and drop the events that are there already before any number is taken, so that the numbers have no holes.
-_APPEND_EVENTS: Final = text(
-    f"""
-WITH fresh AS MATERIALIZED (
-    SELECT given.*, row_number() OVER (ORDER BY ord) AS nth
-    FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in EVENT_COLUMNS.items())})
-        WITH ORDINALITY AS given ({", ".join(EVENT_COLUMNS)}, ord)
-    WHERE given.event_id IS NULL
-        OR NOT EXISTS (SELECT FROM op_events old WHERE old.tenant_id = :tenant_id AND old.id = given.id)
-), total AS (
-    SELECT count(*) AS fresh FROM fresh
-), counter AS (
-    UPDATE gateway.tenant_counters SET event_seq = event_seq + total.fresh FROM total WHERE tenant_id = :tenant_id
-    RETURNING event_seq, event_seq - total.fresh AS base
-), stored AS (
-    INSERT INTO op_events (tenant_id, {", ".join(EVENT_COLUMNS)}, seq)
-    SELECT :tenant_id, {", ".join("payload::jsonb" if name == "payload" else name for name in EVENT_COLUMNS)},
-        counter.base + fresh.nth
-    FROM fresh CROSS JOIN counter
-)
-SELECT event_seq, event_seq - base AS stored FROM counter
-"""
-)
-
 _LOCK_COUNTERS: Final = text("SELECT 1 FROM gateway.tenant_counters WHERE tenant_id = :tenant_id FOR UPDATE")
-
-
-_REPEATED: Final = text(
-    "SELECT id FROM op_events WHERE tenant_id = :tenant_id AND id = ANY(CAST(:ids AS uuid[])) AND seq <= :base"
+# The bounds name the partitions; without them every one of them would be asked.
+_KNOWN: Final = text(
+    "SELECT id FROM op_events WHERE tenant_id = :tenant_id AND id = ANY(CAST(:ids AS uuid[])) "
+    "AND id BETWEEN :lowest AND :highest"
 )
+
+
+@cache
+def _append_statement(names: tuple[str, ...]) -> TextClause:
+    """Takes numbers and stores events of these columns; the others are empty.
+
+    COPY would be refused: Postgres has none for a table behind row-level security. Arrays cost Postgres some 10 to 20 %
+    more (bench/ingest.py): upkeep of the indexes is most of the work either way, and staging by COPY saves nothing that
+    is worth a right to make tables. A column that is empty throughout is left out, since each costs every event.
+    """
+    given = ", ".join(f"CAST(:{name} AS {EVENT_COLUMNS[name]}[])" for name in names)
+    listed = ", ".join(names)
+    stored = ", ".join("payload::jsonb" if name == "payload" else name for name in names)
+    return text(
+        f"""
+WITH counter AS (
+    UPDATE gateway.tenant_counters SET event_seq = event_seq + :count WHERE tenant_id = :tenant_id
+    RETURNING event_seq, event_seq - :count AS base
+), stored AS (
+    INSERT INTO op_events (tenant_id, {listed}, seq)
+    SELECT :tenant_id, {stored}, counter.base + given.ord
+    FROM counter CROSS JOIN unnest({given}) WITH ORDINALITY AS given ({listed}, ord)
+)
+SELECT event_seq FROM counter"""
+    )
 
 
 async def append_op_events(
@@ -198,11 +198,9 @@ async def append_op_events(
         distinct.setdefault(row_id, event)
     stored, last_seq = 0, None
     for chunk in in_chunks(distinct.items()):
-        count, newest = await _append(
-            connection, tenant_id, _arrays(chunk), any(event.event_id is not None for _, event in chunk)
-        )
-        if count:
-            stored, last_seq = stored + count, newest
+        may_repeat = any(event.event_id is not None for _, event in chunk)
+        known, newest = await _append(connection, tenant_id, _arrays(chunk), may_repeat)
+        stored, last_seq = stored + len(chunk) - len(known), newest or last_seq
     return AppendedEvents(ids, stored, last_seq)
 
 
@@ -211,27 +209,35 @@ async def append_event_columns(connection: AsyncConnection, tenant_id: UUID, eve
 
     As `append_op_events` otherwise.
     """
-    if not len(events):
-        return AppendedColumns(frozenset(), None)
-    stored, newest = await _append(connection, tenant_id, events.lists, events.may_repeat)
-    if stored == len(events):
-        return AppendedColumns(frozenset(), newest)
-    given = {"tenant_id": tenant_id, "ids": events.lists["id"], "base": newest - stored}
-    repeated = frozenset((await connection.execute(_REPEATED, given)).scalars())
-    return AppendedColumns(repeated, newest if stored else None)
+    repeated, newest = await _append(connection, tenant_id, events.lists, events.may_repeat)
+    return AppendedColumns(repeated, newest)
 
 
 async def _append(
     connection: AsyncConnection, tenant_id: UUID, arrays: Mapping[str, list[Any]], may_repeat: bool
-) -> tuple[int, int]:
-    """How many were new, and the tenant's newest number."""
-    if may_repeat:
-        # Whether an event is there already must be read after the wait for other writers, not before.
-        await connection.execute(_LOCK_COUNTERS, {"tenant_id": tenant_id})
-    row = (await connection.execute(_APPEND_EVENTS, {"tenant_id": tenant_id, **arrays})).one_or_none()
-    if row is None:
+) -> tuple[frozenset[UUID], int | None]:
+    """Which were there already, and the number of the newest that was stored, if one was."""
+    known: frozenset[UUID] = frozenset()
+    ids = arrays["id"]
+    if may_repeat and ids:
+        # Whether an event is there already must be read after the wait for other writers, not before; and before
+        # numbers are taken, so that these have no holes.
+        if (await connection.execute(_LOCK_COUNTERS, {"tenant_id": tenant_id})).first() is None:
+            raise no_counters(tenant_id)
+        given = {"tenant_id": tenant_id, "ids": ids, "lowest": min(ids), "highest": max(ids)}
+        known = frozenset((await connection.execute(_KNOWN, given)).scalars())
+        if known:
+            is_new = [row_id not in known for row_id in ids]
+            arrays = {name: list(compress(values, is_new)) for name, values in arrays.items()}
+    count = len(arrays["id"])
+    if not count:
+        return known, None
+    used = tuple(name for name, values in arrays.items() if name == "id" or values.count(None) < count)
+    values = {"tenant_id": tenant_id, "count": count, **{name: arrays[name] for name in used}}
+    newest = (await connection.execute(_append_statement(used), values)).scalar_one_or_none()
+    if newest is None:
         raise no_counters(tenant_id)
-    return row.stored, row.event_seq
+    return known, int(newest)
 
 
 def in_chunks(events: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
