@@ -35,8 +35,11 @@ def watch(engine: AsyncEngine) -> None:
 
 
 def written(connection: AsyncConnection) -> Iterable[Feed]:
-    """What the connection's statements wrote since this was asked last."""
-    found: Iterable[Feed] = connection.sync_connection.info.pop(_KEY, ()) if connection.sync_connection else ()
+    """What the connection's statements wrote since this was asked last; nothing where it was lost, and with it what it
+    wrote."""
+    if connection.closed or connection.invalidated or connection.sync_connection is None:
+        return ()
+    found: Iterable[Feed] = connection.sync_connection.info.pop(_KEY, ())
     return found
 
 

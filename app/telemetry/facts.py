@@ -89,8 +89,7 @@ class Facts:
 
 async def find_facts(database: Database, actor: Actor, events: Sequence[SentEvent | Declined]) -> Facts:
     """The facts of a batch, from the primary: a replica may not have the run that has just begun."""
-    async with database.read(actor) as reading:
-        await reading.restart()
+    async with database.read(actor, primary=True) as reading:
         facts = Facts(Names())
         fill(facts, await reading.rows(statement(facts, actor, events)))
     return facts
@@ -168,7 +167,8 @@ def _owners(model: Any, row_ids: list[UUID], actor: Actor) -> Any:
 
 def _among(column: Any, row_ids: list[UUID]) -> ColumnElement[bool]:
     """The ids as one parameter, so that Postgres plans the statement once, however many there are."""
-    return column == any_(literal(row_ids, ARRAY(Uuid)))
+    found: ColumnElement[bool] = column == any_(literal(row_ids, ARRAY(Uuid)))
+    return found
 
 
 def _named(kind: str, model: type[Model], actor: Actor, row_ids: list[UUID], *keys: Any) -> Any:
