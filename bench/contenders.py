@@ -25,6 +25,7 @@ from typing import Any, Final, cast
 import orjson
 
 from app.cli.tokens import issue
+from bench import postgraphile
 from bench.fleet import TENANT, Fleet
 from bench.queries import Query, comparable
 
@@ -236,7 +237,57 @@ class Bare(_Module):
     module = "bench.bare"
 
 
+class Postgraphile(Contender):
+    """The fastest of the generators of GraphQL from a schema of Postgres."""
+
+    name = "postgraphile"
+    what = (
+        "PostGraphile 5 on Node: the Amber preset with the connection-filter plugin, prepared statements, one process; "
+        "no tokens, permissions, row-level security or limits, the tenant is a condition of each query"
+    )
+
+    def command(self) -> Sequence[str]:
+        postgraphile.install()
+        return [postgraphile.node(), str(postgraphile.DIRECTORY / "server.mjs")]
+
+    def environment(self, fleet: Fleet) -> Mapping[str, str]:
+        return {
+            "BENCH_DATABASE_URL": fleet.platform_url,
+            "BENCH_POOL_SIZE": str(POOL),
+            "NODE_ENV": "production",
+            "GRAPHILE_ENV": "production",
+        }
+
+    def requests(self, query: Query, fleet: Fleet) -> Sequence[Request]:
+        headers = self.headers(fleet)
+        return [
+            Request("/graphql", postgraphile.request_body(query, given), headers)
+            for given in postgraphile.variables(query, fleet.samples, fleet.tenant_id)
+        ]
+
+    def answer(self, query: Query, body: bytes) -> Any:
+        response = orjson.loads(body)
+        if "errors" in response or response.get("data") is None:
+            raise ContenderFailed(f"{self.name}, {query.name}: {body[:1000]!r}")
+        return comparable(postgraphile.in_our_terms(response["data"]))
+
+
+class Same(_Module):
+    """The handler around the statements that the gateway itself makes."""
+
+    name = "same"
+    what = (
+        "bare ASGI handler around the gateway's own statements for the query, taken from its plans: prepared, a "
+        "snapshot where they are several, the rows written by the plan; no GraphQL, tokens, permissions, limits or "
+        "metrics, one fixed tenant that row-level security is set to"
+    )
+    module = "bench.same"
+
+    def environment(self, fleet: Fleet) -> Mapping[str, str]:
+        return {**super().environment(fleet), "BENCH_DATABASE_URL": fleet.gateway_url}
+
+
 CONTENDERS: Final[Mapping[str, type[Contender]]] = {
-    kind.name: cast(type[Contender], kind) for kind in (Gateway, PlainStrawberry, Bare)
+    kind.name: cast(type[Contender], kind) for kind in (Gateway, PlainStrawberry, Bare, Same, Postgraphile)
 }
 """By name; the first is the one that the others are compared with."""
