@@ -100,6 +100,8 @@ class Application:
             self._metrics.gauge("pool_connections", "Connections to the database.", "state", gateway.pool)
             jobs = Jobs(gateway.database, JOBS) if self._settings.jobs else None
             working = None if jobs is None else asyncio.create_task(jobs.run(), name="jobs")
+            figures = gateway.event_writer.figures
+            self._metrics.gauge("op_events", "Op events over HTTP: waiting, stored, repeated.", "what", figures)
             self._metrics.gauge("sockets", "Open sockets and what runs on them.", "what", self._open_sockets)
             self._metrics.gauge("live", "Subscribers, and what they share.", "what", gateway.live.figures)
             try:

@@ -115,15 +115,17 @@ class Jobs:
                 await connection.close(timeout=2)
 
     async def _enter(self) -> None:
-        """A row for each job, with the period of the code."""
+        """A row for each job, with the period of the code; a new one is due at once, or at its time of day."""
         async with self._database.platform() as connection:
             for job in self._jobs.values():
                 await connection.execute(
                     text(
-                        "INSERT INTO gateway.jobs (name, period_ms) VALUES (:name, :period) "
+                        "INSERT INTO gateway.jobs (name, period_ms, next_run_at) VALUES (:name, :period, coalesce("
+                        "date_trunc('day', now() - CAST(:at AS interval), 'UTC') + interval '1 day' "
+                        "+ CAST(:at AS interval), now())) "
                         "ON CONFLICT (name) DO UPDATE SET period_ms = excluded.period_ms"
                     ),
-                    {"name": job.name, "period": int(job.period / timedelta(milliseconds=1))},
+                    {"name": job.name, "period": int(job.period / timedelta(milliseconds=1)), "at": job.at},
                 )
 
     async def run_due(self) -> list[str]:

@@ -67,6 +67,9 @@ class EventWriter:
         """Events that wait."""
         self.transactions = 0
         """Transactions so far."""
+        self.stored = 0
+        self.repeated = 0
+        """Events so far that were stored, and that were there already."""
 
     def admit(self) -> None:
         """Raise RateLimited while as many events wait as may."""
@@ -92,6 +95,10 @@ class EventWriter:
         if line.work is None:
             line.work = asyncio.create_task(self._work(tenant_id, line), name="op-events")
         return lot.outcome
+
+    def figures(self) -> dict[str, float]:
+        """For the metrics: events that wait, and what became of those that came, in this process."""
+        return {"waiting": self.waiting, "stored": self.stored, "repeated": self.repeated}
 
     async def close(self) -> None:
         """Take nothing more, and finish what waits."""
@@ -132,6 +139,8 @@ class EventWriter:
                     lot.outcome.set_exception(error)
             return
         self.transactions += 1
+        self.repeated += len(appended.repeated)
+        self.stored += len(events) - len(appended.repeated)
         if appended.last_seq is not None:
             self._database.bell.ring(tenant_id, Feed.EVENTS, appended.last_seq)
         for lot, double in zip(lots, doubles, strict=True):

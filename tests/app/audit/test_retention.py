@@ -333,6 +333,12 @@ async def test_ret_the_job_purges_every_tenant_at_two_in_the_morning(alone: Data
         await send(tenant, ago(days=40), ago())
     jobs = Jobs(alone, [job for job in JOBS if job.name == "retention"])
     await jobs._enter()
+    assert await jobs.run_due() == [], "not before its time"
+    async with alone.platform() as connection:
+        (due,) = (await connection.execute(text("SELECT next_run_at FROM gateway.jobs"))).one()
+        assert timedelta(0) < due - datetime.now(UTC) <= timedelta(days=1)
+        assert (due.astimezone(UTC).hour, due.astimezone(UTC).minute) == (2, 0)
+        await connection.execute(text("UPDATE gateway.jobs SET next_run_at = now()"))
     assert await jobs.run_due() == ["retention"]
     assert await jobs.run_due() == []
     await jobs.settle()

@@ -389,3 +389,32 @@ async def test_too_many_at_once_are_told_when_to_come_back(scene: Scene, monkeyp
     assert (await scene.post([step()])).status_code == 200
     monkeypatch.setattr("app.telemetry.endpoint.AT_ONCE", 0)
     assert (await scene.post([step()])).status_code == 429
+
+
+async def test_a_sender_that_hangs_up_leaves_what_it_had_sent(scene: Scene) -> None:
+    """Whole batches that came before the line broke are stored; sent again, they are duplicates."""
+    sent = [step(instanceId=gid(scene.agent), eventId=str(n)) for n in range(BATCH + 5)]
+    lines = b"".join(orjson.dumps(event) + b"\n" for event in sent)
+    bearer = scene.served.headers["Authorization"].encode()
+    headers = [(b"content-type", b"application/x-ndjson"), (b"authorization", bearer)]
+    messages = iter([{"type": "http.request", "body": lines, "more_body": True}, {"type": "http.disconnect"}])
+    scope = {"type": "http", "method": "POST", "path": "/v1/op-events", "headers": headers, "query_string": b""}
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(_message: Any) -> None:
+        pass
+
+    await scene.served.application({**scope, "http_version": "1.1", "root_path": ""}, receive, send)
+    await scene.writer.close()
+    assert len(await scene.log()) == BATCH
+
+
+async def test_what_comes_in_is_in_the_metrics(scene: Scene) -> None:
+    event = step(eventId="a")
+    await scene.post([event, step(), step(type="X")])
+    await scene.post([event])
+    text = (await scene.served.client.get("/metrics")).text
+    for what, count in (("waiting", 0), ("stored", 2), ("repeated", 1)):
+        assert f'fleetgraph_op_events{{what="{what}"}} {count}.0' in text
