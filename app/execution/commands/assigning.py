@@ -62,7 +62,11 @@ async def assign_task(
     task = await lock_task(uow, task_id)
     if isinstance(task, Refused):
         return task
-    return await _refuse_open(uow, task) or await _assign(uow, task, instance_ids, reason)
+    if refused := await _refuse_open(uow, task):
+        return refused
+    if task.status is not TaskStatus.INBOX and instance_ids == await assignees_of(uow, task.id):
+        return Refused(Refusal.CONFLICT, "The task is assigned to just these agents already.", "instance_ids")
+    return await _assign(uow, task, instance_ids, reason)
 
 
 async def _refuse_lead(uow: UnitOfWork) -> Refused | None:

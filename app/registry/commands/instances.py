@@ -270,17 +270,18 @@ async def mode_of(uow: UnitOfWork, project_id: UUID | None, *, hold: bool = Fals
     """
     if hold:
         await uow.session.execute(select(Tenant.id).where(Tenant.id == uow.tenant_id).with_for_update(read=True))
-    modes = []
-    for scope in (None, project_id) if project_id else (None,):
-        newest = (
-            select(OperatorControl.mode)
-            .where(OperatorControl.tenant_id == uow.tenant_id, OperatorControl.project_id.is_not_distinct_from(scope))
-            .order_by(OperatorControl.id.desc())
-            .limit(1)
-        )
-        if mode := await uow.session.scalar(newest):
-            modes.append(mode)
-    return strictest(modes)
+    of_tenant = OperatorControl.project_id.is_(None)
+    scopes = [of_tenant] if project_id is None else [of_tenant, OperatorControl.project_id == project_id]
+    newest = [
+        select(OperatorControl.mode)
+        .where(OperatorControl.tenant_id == uow.tenant_id, scope)
+        .order_by(OperatorControl.id.desc())
+        .limit(1)
+        .scalar_subquery()
+        for scope in scopes
+    ]
+    found = (await uow.session.execute(select(*newest))).one()
+    return strictest(mode for mode in found if mode is not None)
 
 
 @command("write:instances", "API_KEY_CREATED", is_sensitive=True)

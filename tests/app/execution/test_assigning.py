@@ -70,6 +70,16 @@ async def test_task_3_later_the_task_stays_where_it_is(desk: Desk) -> None:
     assert (event.event_type, event.payload["assigneeIds"]) == ("TASK_ASSIGNED", [str(two.id)])
 
 
+async def test_sm_3_the_same_agents_again_are_a_conflict(desk: Desk) -> None:
+    """Nothing would change; in another order it would."""
+    one, two = await desk.agents(2)
+    task = await desk.task(T.ASSIGNED, one, two)
+    again = await assign(desk, task, one, two)
+    assert isinstance(again, Refused)
+    assert (again.code, again.field) == (Refusal.CONFLICT, "instance_ids")
+    assert isinstance(await assign(desk, task, two, one), Done)
+
+
 @pytest.mark.parametrize("state", list(InstanceState))
 async def test_task_3_only_active_and_readonly_agents_are_given_work(desk: Desk, state: InstanceState) -> None:
     """The others are refused, and the field names which of them."""
@@ -244,7 +254,7 @@ async def test_two_hundred_agents_claim_at_once_and_each_task_is_claimed_once(
         for at in range(200)
     ]
     await desk.tenant.add(*tasks)
-    database = Database(connections, pool_size=40)
+    database = Database(connections, pool_size=40, pool_timeout_seconds=120)
     try:
         outcomes = await asyncio.gather(
             *(run(database, desk.as_agent(agent), "claim_task", {"instance_id": agent.id}) for agent in agents)
@@ -265,7 +275,7 @@ async def types_of(desk: Desk) -> list[str]:
 async def test_task_3_of_many_claims_of_one_task_one_wins(desk: Desk, connections: Connections) -> None:
     """The others learn that somebody was faster."""
     agents, task = await desk.agents(30), await desk.task()
-    database = Database(connections, pool_size=30)
+    database = Database(connections, pool_size=30, pool_timeout_seconds=120)
     try:
         outcomes = await asyncio.gather(
             *(
@@ -289,7 +299,7 @@ async def test_emg_1_claims_and_an_emergency_at_once_leave_nothing_behind(desk: 
             for _ in range(20)
         )
     )
-    database = Database(connections, pool_size=24)
+    database = Database(connections, pool_size=24, pool_timeout_seconds=120)
     claims = [run(database, desk.as_agent(one), "claim_task", {"instance_id": one.id}) for one in agents]
     arguments = {"mode": OperatorMode.PAUSED, "reason": "drill"}
     stop = run(database, desk.human, "set_operator_control", arguments)

@@ -139,7 +139,7 @@ async def test_task_1_a_title_of_500_characters_fits_once_it_is_trimmed(desk: De
 
 async def test_task_1_a_chat_makes_thirty_tasks_a_minute(desk: Desk, connections: Connections) -> None:
     """Forty at once: thirty are made; another chat is not touched."""
-    database = Database(connections, pool_size=16)
+    database = Database(connections, pool_size=16, pool_timeout_seconds=120)
     values = {
         "project_id": desk.tenant.project.id,
         "title": "A",
@@ -343,7 +343,7 @@ async def test_dag_1_edges_are_between_parts_of_one_task_or_with_it(desk: Desk) 
 
 async def test_dag_1_edges_that_close_a_circle_together_are_not_both_made(desk: Desk, connections: Connections) -> None:
     """Six parts, every edge of a ring at once, many times: one edge at least is refused."""
-    database = Database(connections, pool_size=12)
+    database = Database(connections, pool_size=12, pool_timeout_seconds=120)
     try:
         for _ in range(5):
             parent = await desk.task()

@@ -16,6 +16,7 @@ from db.enums import ActorType, ApprovalDecision, InstanceState, OperatorMode, T
 from db.ids import new_id
 from tests.app.execution.desk import CHECKED, DELIVERABLE, PLAN, Desk, desk, registry
 from tests.app.execution.test_machines import STEPS
+from tests.asking import recorded
 
 __all__ = ["desk", "registry"]
 
@@ -576,3 +577,22 @@ async def test_tsk_6_the_record_says_how_it_was(desk: Desk) -> None:
         "artifactsSnapshot": {"deliverable": DELIVERABLE, "reviewChecklist": CHECKED},
     }
     assert await desk.rows(models.OpEvent) == []
+
+
+async def test_a_step_and_a_claim_take_a_dozen_statements_at_most(desk: Desk) -> None:
+    """However long the queue and the history are; measured with policy, guards, records and events."""
+    agent = await desk.agent()
+    task = await desk.task(work_plan=PLAN, deliverable=DELIVERABLE, review_checklist=CHECKED)
+    for _ in range(20):
+        await desk.task(priority=4)
+    actor = desk.as_agent(agent)
+    steps: list[tuple[str, dict[str, Any], Any, int]] = [
+        ("claim_task", {"instance_id": agent.id}, actor, 11),
+        ("transition_task", {"task_id": task.id, "to": T.IN_PROGRESS}, actor, 10),
+        ("transition_task", {"task_id": task.id, "to": T.REVIEW}, actor, 10),
+        ("transition_task", {"task_id": task.id, "to": T.DONE}, desk.human, 11),
+    ]
+    for name, arguments, who, most in steps:
+        with recorded(desk.tenant.database.engine) as statements:
+            assert isinstance(await desk.do(name, who, **arguments), Done)
+        assert len(statements) <= most, (name, statements)

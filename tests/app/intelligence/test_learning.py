@@ -106,7 +106,7 @@ async def test_lrn_1_many_tasks_that_end_at_once_are_all_counted(desk: Desk, con
     """Shared by the same two agents in either order: none is lost, and nobody is deadlocked."""
     one, two = await desk.agents(2)
     tasks = [await desk.task(T.REVIEW, *((one, two) if at % 2 else (two, one))) for at in range(20)]
-    database = Database(connections, pool_size=16)
+    database = Database(connections, pool_size=16, pool_timeout_seconds=120)
     try:
         outcomes = await asyncio.gather(
             *(run(database, desk.human, "transition_task", {"task_id": task.id, "to": T.DONE}) for task in tasks)
