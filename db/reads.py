@@ -28,6 +28,10 @@ _SETTINGS: Final = {
     "default_transaction_read_only": "on",
     # A page is read in milliseconds; compiling its plan would take longer.
     "jit": "off",
+    # A prepared statement is planned once. Left to itself, Postgres plans those with joins or partitions anew for each
+    # set of values, which takes many times longer than to run them. Every list is ordered by an index and limited, so
+    # there is little that a plan for these very values could do better.
+    "plan_cache_mode": "force_generic_plan",
 }
 _OF_THE_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _GONE: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError, OSError)
