@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -142,7 +143,8 @@ class _Taken:
             await self._settle_first()
         if self._denied:
             denied, self._denied = self._denied, 0
-            await note_denial(self._house.database, self._actor, denied)
+            with self._told("denial_not_noted"):
+                await note_denial(self._house.database, self._actor, denied)
 
     async def _settle_first(self) -> None:
         judged, outcome = self._pending.popleft()
@@ -154,10 +156,19 @@ class _Taken:
             return
         judged.settle(appended.repeated)
         self._last_seq = appended.last_seq or self._last_seq
-        if judged.signs:
-            async with self._house.database.transaction(self._actor) as session:
-                await note_signs(await session.connection(), self._actor.tenant_id, judged.signs)
         self._note(judged, is_known=True)
+        if judged.signs:
+            with self._told("signs_of_life_not_noted"):
+                async with self._house.database.transaction(self._actor) as session:
+                    await note_signs(await session.connection(), self._actor.tenant_id, judged.signs)
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """What comes after the events are stored does not take that back where it fails."""
+        try:
+            yield
+        except (DBAPIError, PoolExhausted):
+            log.error(what, tenant=str(self._actor.tenant_id), exc_info=True)
 
     def _note(self, judged: Judged, *, is_known: bool) -> None:
         self._denied += judged.denied

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from typing import Any
 
+import asyncpg
 import orjson
 import pytest
 from sqlalchemy import update
@@ -14,6 +16,7 @@ from app.telemetry import http as shared
 from app.telemetry.endpoint import BATCH
 from app.telemetry.wire import LARGEST_EVENT, LARGEST_PAYLOAD, MOST_EVENTS
 from db import models
+from db.embedded import SUPERUSER, EmbeddedPostgres
 from db.enums import InstanceState
 from db.ids import new_id
 from tests.app.telemetry.conftest import Scene, add_agent, gid, now_text
@@ -409,6 +412,37 @@ async def test_a_sender_that_hangs_up_leaves_what_it_had_sent(scene: Scene) -> N
     await scene.served.application({**scope, "http_version": "1.1", "root_path": ""}, receive, send)
     await scene.writer.close()
     assert len(await scene.log()) == BATCH
+
+
+async def test_a_database_that_ends_the_session_in_mid_batch_is_told_and_the_client_sends_again(
+    scene: Scene, postgres: EmbeddedPostgres
+) -> None:
+    """503 with Retry-After; the events are FAILED, which may or may not be stored, and stored once when sent again."""
+    events = [step(instanceId=gid(scene.agent), eventId=str(n)) for n in range(3)]
+    holder, watcher = [await asyncpg.connect(postgres.url(user=SUPERUSER)) for _ in range(2)]
+    try:
+        hold = holder.transaction()
+        await hold.start()
+        lock = "SELECT pg_backend_pid() FROM gateway.tenant_counters WHERE tenant_id = $1 FOR UPDATE"
+        pid = await holder.fetchval(lock, scene.tenant.id)
+        asked = asyncio.create_task(scene.post([*events, step(type="X")]))
+        ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))"
+        async with asyncio.timeout(20):
+            while not await watcher.fetchval(ended, pid):  # noqa: ASYNC110 - Postgres tells nobody
+                await asyncio.sleep(0.02)
+        response = await asked
+        await hold.rollback()
+    finally:
+        await holder.close()
+        await watcher.close()
+    body = response.json()
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert statuses(body) == ["FAILED"] * 3 + ["REFUSED"]
+    assert (body["accepted"], body["failed"], body["refused"]) == (0, 3, 1)
+    assert body["errors"][0]["extensions"]["code"] == "INTERNAL"
+    assert await scene.log() == []
+    assert statuses((await scene.post(events)).json()) == ["ACCEPTED"] * 3
+    assert [row["seq"] for row in await scene.log()] == [1, 2, 3]
 
 
 async def test_what_comes_in_is_in_the_metrics(scene: Scene) -> None:
