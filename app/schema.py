@@ -32,8 +32,9 @@ from app.intelligence import queries as intelligence
 from app.legacy import queries as legacy
 from app.lineage import queries as lineage
 from app.live import subscriptions as live
+from app.notification import mutations as notification_mutations
 from app.notification import queries as notification
-from app.platform import emergency, flags
+from app.platform import emergency, flags, hierarchy
 from app.platform import mutations as platform_mutations
 from app.platform import queries as platform
 from app.platform.viewer import viewer
@@ -68,7 +69,7 @@ FIGURES = (
 )
 """Counts, costs and rates over the domains' tables."""
 
-PLATFORM = (*emergency.FIELDS, *flags.FIELDS)
+PLATFORM = (*emergency.FIELDS, *flags.FIELDS, *hierarchy.FIELDS)
 """What the platform answers besides its tables."""
 
 EFFECTS = (execution_effects, workflow_effects)
@@ -82,6 +83,7 @@ MUTATIONS = (
     execution_mutations,
     workflow_mutations,
     evaluation_mutations,
+    notification_mutations,
     platform_mutations,
 )
 
@@ -95,8 +97,7 @@ def schema() -> strawberry.Schema:
         for one in (
             viewer,
             change_log_verify,
-            *emergency.FIELDS,
-            *flags.FIELDS,
+            *PLATFORM,
             *FIGURES,
             *lineage.FIELDS,
             *legacy.FIELDS,

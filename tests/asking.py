@@ -17,10 +17,13 @@ from app.graph.execution import Executor, GraphQLRequest, Hooks
 from app.graph.reading import refuse_unreadable
 from app.query.compiler import Compiler
 from app.schema import schema
+from app.sealing import Seal
 from db.reads import ReadConnection
 from db.session import Database
 from tests.conftest import TenantUnderTest
 
+SEAL = Seal("a secret that only tests have, long enough")
+"""What secrets are encrypted with where a test has no application."""
 _BOOKKEEPING = ("BEGIN", "SELECT set_config(", "COMMIT", "ROLLBACK")
 
 
@@ -57,7 +60,7 @@ async def ask(database: Database, actor: Actor, query: str, **variables: Any) ->
     """Run a query as the actor."""
     with recorded(database.read_engine) as statements, recorded_reads(statements):
         async with database.read(actor) as reading:
-            context = OperationContext(actor, reading, "test")
+            context = OperationContext(actor, reading, "test", seal=SEAL)
             outcome = await executor().execute(GraphQLRequest(query, variables), context, "test")
     assert len(statements) >= reading.statements  # a command has statements of its own
     data = orjson.loads(orjson.dumps(outcome.data)) if isinstance(outcome.data, orjson.Fragment) else outcome.data

@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from app.auth.actor import Actor, ActorKind
@@ -22,7 +22,7 @@ from app.identity.types import Environment, Operator, Project, Tenant
 from app.platform.rules import strictest
 from app.registry.types import AgentInstance
 from db import models
-from db.enums import OperatorMode
+from db.enums import NotificationChannel, OperatorMode
 
 described_enum(OperatorMode)
 
@@ -118,6 +118,26 @@ class Viewer:
         """The union of the assignments that have not expired (RBAC-7)."""
         held = self.actor.permissions
         return [GrantedPermission(reach=held[name], permission=name) for name in sorted(held)]
+
+    @computed("How many notifications the caller has not read: a person in the application, an agent by its heartbeat.")
+    async def unread_notifications(self, info: strawberry.Info) -> int:
+        """NOT-1, NOT-6. One statement, which costs what is unread."""
+        table = models.Notification.__table__
+        column = {ActorKind.OPERATOR: table.c.operator_id, ActorKind.INSTANCE: table.c.instance_id}.get(self.actor.kind)
+        if column is None:
+            return 0
+        context = _context(info)
+        counted = (
+            select(func.count())
+            .select_from(table)
+            .where(
+                context.reader.tenant(table),  # type: ignore[arg-type]
+                column == self.actor.id,
+                table.c.read_at.is_(None),
+                func.coalesce(table.c.channel, NotificationChannel.IN_APP.value) == NotificationChannel.IN_APP.value,
+            )
+        )
+        return int((await context.reading.rows(counted))[0][0])
 
     @computed("The emergency mode in force: the stricter of the tenant's and the project's (EMG-1).")
     async def emergency_mode(

@@ -1,5 +1,5 @@
 """Mutations of the platform."""
 
-from app.platform.mutations import controls, flags
+from app.platform.mutations import controls, flags, views, webhooks
 
-FIELDS = (*controls.FIELDS, *flags.FIELDS)
+FIELDS = (*controls.FIELDS, *flags.FIELDS, *views.FIELDS, *webhooks.FIELDS)

@@ -18,3 +18,5 @@ class Case:
     """Fields that take each other's place."""
     stale: str | None = None
     """A state that the row does not have, where it has the last one of the enum."""
+    is_own: bool = False
+    """Whether it concerns the caller's own rows alone, which lie in no project: a grant for any place will do."""
