@@ -1,0 +1,239 @@
+"""Plans: made once, kept within bounds, shared by callers with the same rights, and given up for the resolvers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import asyncpg
+import orjson
+import pytest
+
+from app.auth.actor import Actor
+from app.auth.scope import Grants, Scope
+from app.graph.context import OperationContext
+from app.graph.execution import Executor, GraphQLRequest, Hooks, Outcome
+from app.graph.reading import refuse_unreadable
+from app.query.compiler import Compiler
+from app.query.selection import Planner
+from app.query.statements import Writer
+from app.schema import schema
+from db import models
+from db.ids import new_id
+from db.reads import ReadConnection
+from db.session import Database
+from tests.app.query.both_ways import BothWays
+from tests.conftest import Demo, TenantUnderTest
+
+PAGE = """query($first: Int, $name: String, $deep: Boolean = true) {
+    projects(first: $first, filter: {slug: {eq: $name}}) {
+        totalCount edges { node { id slug defaultEnvironment @include(if: $deep) { name } } }
+    }
+}"""
+
+
+class Made:
+    """What was made while a block ran."""
+
+    plans = 0
+    statements = 0
+
+
+@contextmanager
+def counted() -> Iterator[Made]:
+    """Counts plans and statements that are made."""
+    made, plan, statement = Made(), Planner.plan, Writer.statement
+
+    def planned(planner: Planner) -> Any:
+        made.plans += 1
+        return plan(planner)
+
+    def written(writer: Writer, select: Any) -> Any:
+        made.statements += 1
+        return statement(writer, select)
+
+    with patch.object(Planner, "plan", planned), patch.object(Writer, "statement", written):
+        yield made
+
+
+def executor_of(compiler: Compiler) -> Executor:
+    return Executor(schema(), hooks=Hooks(authorize=refuse_unreadable), shortcut=compiler)
+
+
+async def ask(executor: Executor, database: Database, actor: Actor, query: str, **variables: Any) -> Outcome:
+    async with database.read(actor) as reading:
+        return await executor.execute(GraphQLRequest(query, variables), OperationContext(actor, reading, "r"), "r")
+
+
+def data(outcome: Outcome) -> Any:
+    assert not outcome.errors, outcome.errors
+    return orjson.loads(orjson.dumps(outcome.data))
+
+
+async def test_a_second_run_makes_neither_plan_nor_sql(tenant: TenantUnderTest) -> None:
+    """With other values either; another size of page, or another directive, is a statement or a plan of its own."""
+    executor = executor_of(Compiler(schema()._schema))
+    actor = tenant.actor()
+    with counted() as made:
+        found = data(await ask(executor, tenant.database, actor, PAGE, first=5, name="core"))
+        assert found["projects"]["edges"][0]["node"]["defaultEnvironment"] == {"name": "Production"}
+        assert (made.plans, made.statements) == (1, 2)
+        found = data(await ask(executor, tenant.database, actor, PAGE, first=5, name="none"))
+        assert found["projects"] == {"totalCount": 0, "edges": []}
+        assert (made.plans, made.statements) == (1, 2)
+        await ask(executor, tenant.database, actor, PAGE, first=6, name="core")
+        assert (made.plans, made.statements) == (1, 4)
+        found = data(await ask(executor, tenant.database, actor, PAGE, first=5, name="core", deep=False))
+        assert "defaultEnvironment" not in found["projects"]["edges"][0]["node"]
+        assert (made.plans, made.statements) == (2, 6)
+
+
+async def test_scopes_are_parameters_of_one_plan(tenant: TenantUnderTest) -> None:
+    """Decision 29: people with a project each share their plan, and each sees their own."""
+    executor = executor_of(Compiler(schema()._schema))
+    other = models.Project(id=new_id(), name="Other", slug="other")
+    await tenant.add(other)
+
+    def scoped(project: Any) -> Actor:
+        grant = Scope(projects=frozenset({project.id}))
+        return tenant.actor(grants=Grants({"read:projects": grant, "read:environments": grant}))
+
+    query = "{ projects { totalCount edges { node { slug } } } }"
+    with counted() as made:
+        for project, slug in ((tenant.project, "core"), (other, "other")):
+            found = data(await ask(executor, tenant.database, scoped(project), query))
+            assert found["projects"] == {"totalCount": 1, "edges": [{"node": {"slug": slug}}]}
+        assert made.plans == 1
+        await ask(executor, tenant.database, tenant.actor(), query)
+        assert made.plans == 2, "who reads the whole tenant has a plan of their own"
+
+
+async def test_one_plan_serves_every_tenant(tenant: TenantUnderTest, other_tenant: TenantUnderTest) -> None:
+    """The tenant is a parameter, and the connection's setting."""
+    executor = executor_of(Compiler(schema()._schema))
+    with counted() as made:
+        for each in (tenant, other_tenant, tenant):
+            found = data(await ask(executor, tenant.database, each.actor(), "{ tenants { edges { node { slug } } } }"))
+            assert found["tenants"]["edges"] == [{"node": {"slug": each.slug}}]
+    assert made.plans == 1
+
+
+async def test_plans_are_bounded_in_bytes(tenant: TenantUnderTest) -> None:
+    """Those that were not asked for the longest are dropped; statements of a plan count with it."""
+    compiler = Compiler(schema()._schema, size=200_000)
+    executor = executor_of(compiler)
+    for number in range(30):
+        data(await ask(executor, tenant.database, tenant.actor(), f"{{ a{number}: projects {{ totalCount }} }}"))
+        assert compiler._plans.used <= 200_000
+    assert 1 < compiler.plans < 30
+
+
+async def test_one_statement_needs_no_transaction_and_several_have_one(tenant: TenantUnderTest) -> None:
+    """Several statements of an operation see the same rows, whatever is committed between them."""
+    executor = executor_of(Compiler(schema()._schema))
+    begun, fetch, begin = [], ReadConnection.fetch, ReadConnection.begin
+
+    async def note(connection: ReadConnection) -> None:
+        begun.append(connection)
+        await begin(connection)
+
+    async def intrude(connection: ReadConnection, sql: str, arguments: Any) -> Any:
+        found = await fetch(connection, sql, arguments)
+        row_id = new_id()
+        await tenant.add(models.Environment(id=row_id, name="More", slug=row_id.hex, is_production=False))
+        return found
+
+    with patch.object(ReadConnection, "begin", note):
+        data(await ask(executor, tenant.database, tenant.actor(), "{ environments { edges { node { name } } } }"))
+        assert not begun
+        with patch.object(ReadConnection, "fetch", intrude):
+            query = "{ environments { totalCount edges { node { id } } } again: environments { totalCount } }"
+            found = data(await ask(executor, tenant.database, tenant.actor(), query))
+        assert len(begun) == 1
+    count = found["environments"]["totalCount"]
+    assert count == len(found["environments"]["edges"]) == found["again"]["totalCount"]
+
+
+async def test_a_statement_that_fails_is_told_without_its_words(
+    tenant: TenantUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time-out is TIMEOUT, all else is INTERNAL; neither is tried again by the resolvers."""
+    executor = executor_of(Compiler(schema()._schema))
+    for error, code in (
+        (asyncpg.QueryCanceledError("canceling statement due to statement timeout"), "TIMEOUT"),
+        (asyncpg.UndefinedTableError('relation "secret" does not exist'), "INTERNAL"),
+    ):
+
+        async def fail(_connection: ReadConnection, _sql: str, _arguments: Any, error: Exception = error) -> Any:
+            raise error
+
+        monkeypatch.setattr(ReadConnection, "fetch", fail)
+        outcome = await ask(executor, tenant.database, tenant.actor(), "{ projects { totalCount } }")
+        assert outcome.data is None
+        assert [found["extensions"]["code"] for found in outcome.errors] == [code]
+        assert "secret" not in str(outcome.errors)
+
+
+async def test_a_connection_that_died_is_replaced_unseen(tenant: TenantUnderTest) -> None:
+    """Reading may be done again."""
+    executor = executor_of(Compiler(schema()._schema))
+    query = "{ projects { totalCount } }"
+    data(await ask(executor, tenant.database, tenant.actor(), query))
+    async with tenant.database.reads.connection(tenant.id) as connection:
+        ((pid,),) = await connection.fetch("SELECT pg_backend_pid()", ())
+    killer = await asyncpg.connect(tenant.database.connections.owner.url.replace("fleetgraph_owner", "postgres"))
+    await killer.execute("SELECT pg_terminate_backend($1)", pid)
+    await killer.close()
+    assert data(await ask(executor, tenant.database, tenant.actor(), query)) == {"projects": {"totalCount": 1}}
+
+
+async def test_what_is_abandoned_ends(tenant: TenantUnderTest) -> None:
+    """A client that hung up: the statement is cancelled, the pool whole."""
+    executor = executor_of(Compiler(schema()._schema))
+    fetch = ReadConnection.fetch
+
+    async def slow(connection: ReadConnection, _sql: str, _arguments: Any) -> Any:
+        return await fetch(connection, "SELECT pg_sleep(30)", ())
+
+    with patch.object(ReadConnection, "fetch", slow):
+        asking = asyncio.create_task(ask(executor, tenant.database, tenant.actor(), "{ projects { totalCount } }"))
+        await asyncio.sleep(0.2)
+        asking.cancel()
+        await asyncio.wait([asking])
+    assert asking.cancelled()
+    assert tenant.database.reads.in_use == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "way"),
+    [
+        ("{ viewer { name } projects { edges { node { slug } } } __typename }", "both"),
+        ("{ projects { edges { node { slug } } } viewer { name } environments { totalCount } }", "both"),
+        ("{ agentInstances { edges { node { effectivePolicy { raw } } } } projects { totalCount } }", "both"),
+        ("{ viewer { name } }", "left"),
+        ("{ projects(first: 999) { totalCount } environments { totalCount } }", "resolvers"),
+        ('{ projects(after: "nonsense") { edges { node { id } } } }', "resolvers"),
+        ('{ node(id: "nonsense") { id } }', "resolvers"),
+    ],
+)
+async def test_what_is_left_to_the_resolvers(demo_fleet: Demo, query: str, way: str) -> None:
+    """Fields that compute are answered beside compiled ones, keys in order; a wrong argument sends all of it there."""
+    both = BothWays(demo_fleet.database)
+    await both.compare(demo_fleet.northwind, query)
+    assert both.compiler.last == way
+
+
+async def test_a_null_where_none_may_be_is_told_by_the_resolvers(tenant: TenantUnderTest) -> None:
+    """An error at its path, nulls up to where one is allowed: JSON that its type does not fit."""
+    task = models.Task(
+        id=new_id(), project_id=tenant.project.id, title="Odd", type="OPS", status="INBOX", work_plan={"bullets": None}
+    )
+    await tenant.add(task)
+    both = BothWays(tenant.database)
+    answer = await both.compare(tenant.actor(), "{ tasks { edges { node { title workPlan { bullets } } } } }")
+    assert answer.data["tasks"]["edges"][0]["node"] == {"title": "Odd", "workPlan": None}
+    assert answer.errors[0]["path"] == ["tasks", "edges", 0, "node", "workPlan", "bullets"]
+    assert both.compiler.last == "resolvers"
