@@ -52,7 +52,9 @@ class Gateway:
     ) -> None:
         self.database = database
         self.metrics = metrics
-        self.event_writer = EventWriter(database, most_waiting=settings.most_waiting_events)
+        self.event_writer = EventWriter(
+            database, most_waiting=settings.most_waiting_events, at_once=max(1, settings.pool_size // 2)
+        )
         self.authenticator = open_authenticator(settings, database)
         self.callers = Callers(self.authenticator)
         self._seal = open_seal(settings)

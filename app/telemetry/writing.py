@@ -54,15 +54,19 @@ class EventWriter:
     """Appends the op events of all callers of this process.
 
     Every caller gets an answer of its own, and whoever stops waiting harms nobody: what has not begun is left out, what
-    has begun is finished. `most_waiting` events may wait; then callers are told to come back.
+    has begun is finished. `most_waiting` events may wait; then callers are told to come back. `at_once` tenants are
+    written to at the same time, so that there are connections left for everybody else.
     """
 
-    def __init__(self, database: Database, *, most_waiting: int = 100_000, together: int = TOGETHER) -> None:
+    def __init__(
+        self, database: Database, *, most_waiting: int = 100_000, together: int = TOGETHER, at_once: int = 8
+    ) -> None:
         self._database = database
         self._most_waiting = most_waiting
         self._together = together
         self._lines: dict[UUID, _Line] = {}
         self._is_closed = False
+        self._turns = asyncio.Semaphore(at_once)
         self.waiting = 0
         """Events that wait."""
         self.transactions = 0
@@ -107,8 +111,10 @@ class EventWriter:
             await asyncio.wait(working)
 
     async def _work(self, tenant_id: UUID, line: _Line) -> None:
-        while lots := self._next(line):
-            await self._store(tenant_id, lots)
+        while line.lots:
+            async with self._turns:
+                if lots := self._next(line):
+                    await self._store(tenant_id, lots)
         del self._lines[tenant_id]
 
     def _next(self, line: _Line) -> list[_Lot]:

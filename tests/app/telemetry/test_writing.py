@@ -30,7 +30,7 @@ from db.bell import Feed
 from db.connections import Connections, embedded_connections
 from db.embedded import SUPERUSER, EmbeddedPostgres
 from db.enums import OpEventType
-from db.logs import EventColumns, append_event_columns
+from db.logs import AppendedColumns, EventColumns, append_event_columns
 from db.migrate import upgrade
 from db.session import Database
 from tests.app.telemetry.conftest import add_agent
@@ -160,6 +160,28 @@ async def test_a_line_that_is_full_is_closed_to_new_requests(tenant: TenantUnder
         writer.admit()
     await outcome
     writer.admit()
+
+
+async def test_writers_of_many_tenants_leave_connections_for_others(database: Database) -> None:
+    """No more tenants than may are written to at the same time, and none is forgotten."""
+    tenants = [await make_tenant(database) for _ in range(5)]
+    writer = EventWriter(database, at_once=2, together=1)
+    running = most = 0
+    really = writer._append
+
+    async def counted(tenant_id: UUID, events: EventColumns) -> AppendedColumns:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            return await really(tenant_id, events)
+        finally:
+            running -= 1
+
+    writer._append = counted  # type: ignore[method-assign]
+    await asyncio.gather(*[writer.submit(one.id, await steps(one, None)) for one in tenants * 3])
+    assert most == 2
+    assert [len(await log_of(one)) for one in tenants] == [3] * 5
 
 
 async def test_closing_finishes_what_waits(
