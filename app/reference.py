@@ -49,6 +49,11 @@ _MACHINES: Final[Sequence[tuple[str, str, Machine[Any]]]] = (
         "TOL-1. A call begins with its verdict: RUNNING, PENDING or DENIED. A failed one is tried again three times.",
         execution.TOOL_CALL,
     ),
+    (
+        "Execution requests",
+        "EXR-1. Every request begins ASSIGNED, since it is routed as it is made (EXE-1).",
+        execution.EXECUTION_REQUEST,
+    ),
     ("Reviews", "REV-1. No review is ever deleted (REV-4).", execution.REVIEW),
     ("Experiments", "Variants are fixed from the start on (behaviour 1.17).", platform.EXPERIMENT),
     ("Operators", "DEACTIVATED is for good.", identity.OPERATOR),

@@ -1,9 +1,9 @@
-"""The lives of tasks, runs, tool calls and reviews, as tables."""
+"""The lives of tasks, runs, tool calls, execution requests and reviews, as tables."""
 
 from typing import Final
 
 from app.lifecycle import HUMAN, HUMAN_OR_SYSTEM, SYSTEM, Machine
-from db.enums import ActorType, ReviewStatus, RunStatus, TaskStatus, ToolCallStatus
+from db.enums import ActorType, ExecutionRequestStatus, ReviewStatus, RunStatus, TaskStatus, ToolCallStatus
 
 _ANYBODY: Final = frozenset(ActorType)
 _AGENT_OR_HUMAN: Final = frozenset({ActorType.AGENT, ActorType.HUMAN})
@@ -96,6 +96,25 @@ TOOL_CALL: Final[Machine[ToolCallStatus]] = {
 }
 """TOL-1. What waits for approval is let go or denied by its decision (TOL-2); a failed call is tried again at most
 three times."""
+
+EXECUTION_REQUEST: Final[Machine[ExecutionRequestStatus]] = {
+    ExecutionRequestStatus.PENDING: {
+        ExecutionRequestStatus.ASSIGNED: HUMAN_OR_SYSTEM,
+        ExecutionRequestStatus.FAILED: _AGENT_OR_HUMAN,
+    },
+    ExecutionRequestStatus.ASSIGNED: {
+        ExecutionRequestStatus.PENDING: HUMAN,
+        ExecutionRequestStatus.IN_PROGRESS: _AGENT_OR_HUMAN,
+        ExecutionRequestStatus.FAILED: _AGENT_OR_HUMAN,
+    },
+    ExecutionRequestStatus.IN_PROGRESS: {
+        ExecutionRequestStatus.COMPLETED: _AGENT_OR_HUMAN,
+        ExecutionRequestStatus.FAILED: _AGENT_OR_HUMAN,
+    },
+    ExecutionRequestStatus.COMPLETED: {},
+    ExecutionRequestStatus.FAILED: {},
+}
+"""EXR-1. An executor outside signs in as a person. From PENDING to FAILED is a request that was called off."""
 
 REVIEW: Final[Machine[ReviewStatus]] = {
     ReviewStatus.PENDING: {

@@ -12,12 +12,17 @@ from db.enums import OperatorStatus
 from db.models import Operator, Project
 
 
-async def open_project(uow: UnitOfWork, project_id: UUID, field: str = "project_id") -> Project | Refused:
-    """TEN-3. A project that takes new work: it exists, and cannot be deleted before this transaction ends."""
+async def open_project(
+    uow: UnitOfWork, project_id: UUID, field: str = "project_id", *, in_turn: bool = False
+) -> Project | Refused:
+    """TEN-3. A project that takes new work: it exists, and cannot be deleted before this transaction ends.
+
+    `in_turn`: whoever asks so waits for the others that do, so that what they count stays true.
+    """
     statement = (
         select(Project)
         .where(Project.tenant_id == uow.tenant_id, Project.id == project_id)
-        .with_for_update(read=True, key_share=True)
+        .with_for_update(read=not in_turn, key_share=True)
         .execution_options(populate_existing=True)
     )
     found = (await uow.session.scalars(statement)).first()

@@ -24,6 +24,7 @@ from db.models import (
     ApprovalRecord,
     Deployment,
     EvaluationRun,
+    ExecutionRequest,
     Notification,
     NotificationEvent,
     NotificationPreference,
@@ -131,7 +132,8 @@ def _set(row_id: UUID | None) -> set[UUID]:
 
 
 _SOURCES: Final[dict[str, type[Any]]] = {
-    model.__name__: model for model in (ApprovalRecord, Deployment, EvaluationRun, AgentTemplate, Task, Alert)
+    model.__name__: model
+    for model in (ApprovalRecord, Deployment, EvaluationRun, AgentTemplate, Task, Alert, ExecutionRequest)
 }
 
 

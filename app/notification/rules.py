@@ -74,6 +74,9 @@ TELLINGS: Final[Mapping[str, Telling]] = {
         (Circle.FOLLOWERS,), NotificationType.SYSTEM, _INFO, "There is news in a thread that you follow"
     ),
     "ALERT_OPENED": Telling((Circle.IN_SCOPE,), NotificationType.ALERT, _WARNING, "There is an alert"),
+    "EXECUTION_ENDED": Telling(
+        (Circle.CALLED,), NotificationType.SYSTEM, _INFO, "Work that you asked an executor for has ended"
+    ),
     "SOUL_CHANGED": Telling((Circle.OWNERS,), NotificationType.SYSTEM, _INFO, "The soul of your agents changed"),
 }
 """NOT-3, as far as events are written by now."""

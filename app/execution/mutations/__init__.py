@@ -1,5 +1,5 @@
 """Mutations of execution."""
 
-from app.execution.mutations import heartbeat, runs, tasks, threads
+from app.execution.mutations import heartbeat, requests, runs, tasks, threads
 
-FIELDS = (*tasks.FIELDS, *runs.FIELDS, *threads.FIELDS, *heartbeat.FIELDS)
+FIELDS = (*tasks.FIELDS, *runs.FIELDS, *requests.FIELDS, *threads.FIELDS, *heartbeat.FIELDS)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.commands import Done, Refusal, Refused, command
 from app.governance.standing import effective_tier, usable_approval
@@ -32,12 +32,15 @@ from db.models import (
     Environment,
     OperatorControl,
     PolicyEnvelope,
+    Project,
     Provider,
     Tenant,
 )
 
 _TIER_FREE_TO_RUN_ON: Final = 4
 """From this tier on a person needs an approval to quarantine an instance (INS-1)."""
+_USUAL_SWARM: Final = 5
+"""BUD-7. How many agents a project has at most where its `swarmConfig` does not say."""
 _TESTABLE: Final = (LifecycleState.TESTING, LifecycleState.CANDIDATE, LifecycleState.APPROVED)
 _NEEDED_APPROVAL: Final[Mapping[tuple[InstanceState, InstanceState], str]] = {
     (InstanceState.QUARANTINED, InstanceState.ACTIVE): "INSTANCE_REACTIVATION",
@@ -66,7 +69,7 @@ async def create_instance(
     version = await uow.lock(AgentVersion, version_id)
     if version is None:
         return Refused(Refusal.NOT_FOUND, "No such agent version.", "version_id")
-    project = await open_project(uow, project_id)
+    project = await open_project(uow, project_id, in_turn=True)
     if isinstance(project, Refused):
         return project
     environment = await uow.get(Environment, environment_id)
@@ -85,7 +88,7 @@ async def create_instance(
     deployment = await _deployment(uow, version, environment, deployment_id)
     if isinstance(deployment, Refused):
         return deployment
-    if refused := await refuse_tampered(uow, version):
+    if refused := await refuse_tampered(uow, version) or await _refuse_swarm(uow, project):
         return refused
     instance = uow.add(
         AgentInstance(
@@ -110,6 +113,23 @@ async def create_instance(
         version_id=version.id,
     )
     return instance
+
+
+async def _refuse_swarm(uow: UnitOfWork, project: Project) -> Refused | None:
+    """BUD-7. Whether a project, locked, has all the agents that it may have; RETIRED ones do not count."""
+    most = (project.swarm_config or {}).get("maxAgents", _USUAL_SWARM)
+    living = select(func.count()).where(
+        AgentInstance.tenant_id == uow.tenant_id,
+        AgentInstance.project_id == project.id,
+        AgentInstance.state != InstanceState.RETIRED,
+    )
+    if (await uow.session.scalar(living) or 0) < most:
+        return None
+    message = (
+        f"The project may have {most} agents and has them all (BUD-7). Retire one, or raise `maxAgents` of its"
+        " `swarmConfig`."
+    )
+    return Refused(Refusal.DEPENDENCY_NOT_MET, message, "project_id")
 
 
 async def _deployment(

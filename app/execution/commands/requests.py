@@ -1,0 +1,282 @@
+"""Commands of execution requests: work that agents hand to executors outside of the fleet (EXR-1 to EXR-3, EXE-1)."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app.auth.actor import ActorKind
+from app.commands import Done, Refusal, Refused, command
+from app.execution.machines import EXECUTION_REQUEST
+from app.execution.rules.executors import executor_for
+from app.execution.standing import hold_instances, hold_mode, is_agent
+from app.governance.policy.risk import redact
+from app.lifecycle import refuse_step
+from app.registry.commands import mode_of
+from app.unit_of_work import UnitOfWork
+from db.base import JsonObject
+from db.enums import (
+    ExecutionRequestStatus,
+    ExecutionRequestType,
+    ExecutorKind,
+    InstanceState,
+    OperatorMode,
+    OpEventType,
+)
+from db.models import ExecutionRequest, Task
+
+_AGENT_OR_PERSON: Final = (ActorKind.OPERATOR, ActorKind.INSTANCE)
+_ENDED: Final = "EXECUTION_ENDED"
+_CLAIMED_AT: Final = "claimedAt"
+_NO_REQUEST: Final = "No such execution request."
+_NOTHING_WAITS: Final = "No request of the project waits for an agent. Ask again later."
+
+
+@command("write:execution-requests", OpEventType.DECISION_MADE, callers=_AGENT_OR_PERSON)
+async def create_execution_request(
+    uow: UnitOfWork,
+    instance_id: UUID,
+    type: ExecutionRequestType,
+    payload: JsonObject,
+    task_id: UUID | None = None,
+    executor: ExecutorKind | None = None,
+    metadata: JsonObject | None = None,
+) -> Done | Refused:
+    """EXR-1, EXE-1. Hand work of an agent to an executor: the one asked for, else the one that does such work.
+
+    It is routed at once, and so waits for its executor to claim it. In an emergency nobody is given new work (EMG-4).
+    """
+    await hold_mode(uow)
+    instance = (await hold_instances(uow, [instance_id])).get(instance_id)
+    if instance is None or (is_agent(uow) and instance.project_id != uow.actor.project_id):
+        return Refused(Refusal.NOT_FOUND, "No such agent instance.", "instance_id")
+    uow.permit(project_id=instance.project_id, environment_id=instance.environment_id, instance_id=instance.id)
+    if instance.state is not InstanceState.ACTIVE:
+        message = f"The agent is {instance.state.value}; one that is ACTIVE begins new work."
+        return Refused(Refusal.DEPENDENCY_NOT_MET, message, "instance_id")
+    if task_id is not None:
+        task = await uow.get(Task, task_id)
+        if task is None or task.project_id != instance.project_id:
+            return Refused(Refusal.NOT_FOUND, "The agent's project has no such task.", "task_id")
+    if refused := await _refuse_emergency(uow, instance.project_id):
+        return refused
+    request = uow.add(
+        ExecutionRequest(
+            project_id=instance.project_id,
+            task_id=task_id,
+            requested_by_instance_id=instance.id,
+            type=type,
+            executor=executor_for(type, executor),
+            status=ExecutionRequestStatus.ASSIGNED,
+            payload=payload,
+            requested_at=uow.now,
+            assigned_at=uow.now,
+            metadata_=metadata,
+        )
+    )
+    _note(uow, request, "EXECUTION_REQUESTED", type=type.value, executor=request.executor.value)
+    return Done(request)
+
+
+@command("write:execution-requests", OpEventType.DECISION_MADE)
+async def assign_execution_request(
+    uow: UnitOfWork, request_id: UUID, executor: ExecutorKind | None = None
+) -> Done | Refused:
+    """EXR-1, EXE-1. Route a request that was released: to the executor named, else to the one that does such work."""
+    await hold_mode(uow)
+    request = await _own(uow, request_id)
+    if isinstance(request, Refused):
+        return request
+    if refused := _refuse(uow, request, ExecutionRequestStatus.ASSIGNED):
+        return refused
+    if refused := await _refuse_emergency(uow, request.project_id):
+        return refused
+    request.executor = executor_for(request.type, executor)
+    request.status, request.assigned_at = ExecutionRequestStatus.ASSIGNED, uow.now
+    _note(uow, request, "EXECUTION_ASSIGNED", executor=request.executor.value)
+    return Done(request)
+
+
+@command("execute:execution-requests", OpEventType.DECISION_MADE, callers=_AGENT_OR_PERSON)
+async def claim_execution_request(
+    uow: UnitOfWork, request_id: UUID | None = None, executor_id: str | None = None
+) -> Done | Refused:
+    """EXR-1, EXR-2. Take a request that waits for its executor; of several that try, one gets it.
+
+    An executor outside signs in as a person and says who it is. An agent takes what its project asks of agents, and
+    where it names no request, the oldest one.
+    """
+    await hold_mode(uow)
+    name = str(uow.actor.id) if is_agent(uow) else (executor_id or "").strip()
+    if not name:
+        return Refused(Refusal.VALIDATION_ERROR, "Say which executor claims it.", "executor_id")
+    if request_id is None and not is_agent(uow):
+        return Refused(Refusal.VALIDATION_ERROR, "Name the request; only an agent takes the oldest.", "request_id")
+    request = await (_oldest(uow) if request_id is None else _own(uow, request_id))
+    if isinstance(request, Refused):
+        return request
+    if refused := _refuse(uow, request, ExecutionRequestStatus.IN_PROGRESS):
+        return refused
+    if is_agent(uow):
+        if uow.actor.instance_state != InstanceState.ACTIVE:
+            message = f"The agent is {uow.actor.instance_state}; one that is ACTIVE begins new work."
+            return Refused(Refusal.DEPENDENCY_NOT_MET, message)
+        if request.executor is not ExecutorKind.OPENCLAW_AGENT:
+            message = f"The request waits for {request.executor.value}, not for an agent."
+            return Refused(Refusal.DEPENDENCY_NOT_MET, message, "request_id")
+    if refused := await _refuse_emergency(uow, request.project_id):
+        return refused
+    request.status, request.assigned_to = ExecutionRequestStatus.IN_PROGRESS, name
+    request.metadata_ = {**(request.metadata_ or {}), _CLAIMED_AT: uow.now.isoformat()}
+    _note(uow, request, "EXECUTION_STARTED", assignedTo=name)
+    return Done(request)
+
+
+@command("execute:execution-requests", OpEventType.DECISION_MADE, callers=_AGENT_OR_PERSON)
+async def complete_execution_request(
+    uow: UnitOfWork, request_id: UUID, result: JsonObject | None = None
+) -> Done | Refused:
+    """EXR-1, EXR-3. Report that claimed work is done, and what came of it; the agent that asked hears of it."""
+    request = await _claimed(uow, request_id)
+    if isinstance(request, Refused):
+        return request
+    if refused := _refuse(uow, request, ExecutionRequestStatus.COMPLETED):
+        return refused
+    _end(uow, request, ExecutionRequestStatus.COMPLETED, result, "EXECUTION_COMPLETED")
+    return Done(request)
+
+
+@command("execute:execution-requests", OpEventType.DECISION_MADE, callers=_AGENT_OR_PERSON)
+async def fail_execution_request(
+    uow: UnitOfWork, request_id: UUID, error: str, result: JsonObject | None = None
+) -> Done | Refused:
+    """EXR-1, EXR-3. Report that work cannot be done, claimed or not, and why; the agent that asked hears of it."""
+    request = await _claimed(uow, request_id)
+    if isinstance(request, Refused):
+        return request
+    if request.status is ExecutionRequestStatus.PENDING:
+        message = "Nobody has the request: it is PENDING. `executionRequestCancel` calls it off."
+        return Refused(Refusal.INVALID_STATE_TRANSITION, message, "request_id", ())
+    if refused := _refuse(uow, request, ExecutionRequestStatus.FAILED):
+        return refused
+    if not error.strip():
+        return Refused(Refusal.VALIDATION_ERROR, "Say what went wrong.", "error")
+    fault = redact(error.strip())
+    _end(uow, request, ExecutionRequestStatus.FAILED, {**(result or {}), "error": fault}, "EXECUTION_FAILED")
+    return Done(request)
+
+
+@command("write:execution-requests", OpEventType.DECISION_MADE, callers=_AGENT_OR_PERSON)
+async def cancel_execution_request(uow: UnitOfWork, request_id: UUID, reason: str) -> Done | Refused:
+    """EXR-1. Call off a request that is PENDING, so that nobody works on it; an agent its own alone."""
+    request = await _own(uow, request_id)
+    if isinstance(request, Refused) or (is_agent(uow) and request.requested_by_instance_id != uow.actor.id):
+        return Refused(Refusal.NOT_FOUND, _NO_REQUEST, "request_id")
+    if request.status is not ExecutionRequestStatus.PENDING:
+        message = f"It is {request.status.value}; only what is PENDING is called off. A person releases it first."
+        return Refused(Refusal.INVALID_STATE_TRANSITION, message, "request_id", ())
+    if not reason.strip():
+        return Refused(Refusal.VALIDATION_ERROR, "Say why.", "reason")
+    result = {"canceled": True, "reason": redact(reason.strip())}
+    _end(uow, request, ExecutionRequestStatus.FAILED, result, "EXECUTION_CANCELED")
+    return Done(request)
+
+
+@command("write:execution-requests", OpEventType.DECISION_MADE)
+async def release_execution_request(uow: UnitOfWork, request_id: UUID, reason: str | None = None) -> Done | Refused:
+    """EXR-1. Take a request back that its executor has not claimed; then it is routed anew or called off."""
+    request = await _own(uow, request_id)
+    if isinstance(request, Refused):
+        return request
+    if refused := _refuse(uow, request, ExecutionRequestStatus.PENDING):
+        return refused
+    request.status, request.assigned_at = ExecutionRequestStatus.PENDING, None
+    why = redact((reason or "").strip())
+    _note(uow, request, "EXECUTION_RELEASED", **({"reason": why} if why else {}))
+    return Done(request)
+
+
+# --- What they have in common -----------------------------------------------------------------------------------------
+
+
+async def _own(uow: UnitOfWork, request_id: UUID) -> ExecutionRequest | Refused:
+    """RBAC-11. The request, locked, where the caller may change it; an agent sees those of its project alone."""
+    request = await uow.lock(ExecutionRequest, request_id)
+    if request is None or (is_agent(uow) and request.project_id != uow.actor.project_id):
+        return Refused(Refusal.NOT_FOUND, _NO_REQUEST, "request_id")
+    uow.permit(project_id=request.project_id, instance_id=uow.actor.id if is_agent(uow) else None)
+    return request
+
+
+async def _claimed(uow: UnitOfWork, request_id: UUID) -> ExecutionRequest | Refused:
+    """The same; an agent reports of what it has claimed itself."""
+    request = await _own(uow, request_id)
+    if isinstance(request, ExecutionRequest) and is_agent(uow) and request.assigned_to != str(uow.actor.id):
+        return Refused(Refusal.NOT_FOUND, _NO_REQUEST, "request_id")
+    return request
+
+
+async def _oldest(uow: UnitOfWork) -> ExecutionRequest | Refused:
+    """The request of the agent's project that has waited longest for an agent; those that others take now are passed
+    over, so that nobody waits for anybody."""
+    statement = (
+        select(ExecutionRequest)
+        .where(
+            ExecutionRequest.tenant_id == uow.tenant_id,
+            ExecutionRequest.project_id == uow.actor.project_id,
+            ExecutionRequest.executor == ExecutorKind.OPENCLAW_AGENT,
+            ExecutionRequest.status == ExecutionRequestStatus.ASSIGNED,
+        )
+        .order_by(ExecutionRequest.requested_at, ExecutionRequest.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    found = (await uow.session.scalars(statement)).first()
+    if found is None:
+        return Refused(Refusal.NOT_FOUND, _NOTHING_WAITS, "request_id")
+    uow.permit(project_id=found.project_id, instance_id=uow.actor.id)
+    return found
+
+
+def _refuse(uow: UnitOfWork, request: ExecutionRequest, to: ExecutionRequestStatus) -> Refused | None:
+    """SM-2. Why the request does not take this step."""
+    refused = refuse_step(EXECUTION_REQUEST, request.status, to, uow.actor_type)
+    return refused and Refused(refused.code, refused.message, "request_id", refused.allowed)
+
+
+async def _refuse_emergency(uow: UnitOfWork, project_id: UUID | None) -> Refused | None:
+    """EMG-4. Nobody is given new work while an emergency is in force."""
+    mode = await mode_of(uow, project_id)
+    if mode is OperatorMode.NORMAL:
+        return None
+    message = f"The emergency mode is {mode.value}: nobody is given new work until it is NORMAL (EMG-4)."
+    return Refused(Refusal.DEPENDENCY_NOT_MET, message)
+
+
+def _end(
+    uow: UnitOfWork,
+    request: ExecutionRequest,
+    status: ExecutionRequestStatus,
+    result: JsonObject | None,
+    stage: str,
+) -> None:
+    """EXR-2, EXR-3. End a locked request, and tell the agent that asked for it, unless it ended it itself."""
+    request.status, request.result, request.completed_at = status, result, uow.now
+    _note(uow, request, stage)
+    if request.requested_by_instance_id != uow.actor.id:
+        summary = f"{request.type.value} by {request.executor.value}: {status.value}"
+        told = {"instanceIds": [str(request.requested_by_instance_id)], "summary": summary}
+        uow.notify(_ENDED, request, {**told, "requestId": str(request.id), "status": status.value})
+
+
+def _note(uow: UnitOfWork, request: ExecutionRequest, stage: str, **more: str) -> None:
+    uow.emit(
+        OpEventType.DECISION_MADE,
+        instance_id=request.requested_by_instance_id,
+        project_id=request.project_id,
+        task_id=request.task_id,
+        payload={"stage": stage, "requestId": str(request.id), "status": request.status.value, **more},
+    )
