@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import strawberry
 from aiodataloader import DataLoader
@@ -13,8 +15,8 @@ from aiodataloader import DataLoader
 from app.auth.actor import Actor, ActorKind
 from app.auth.permissions import READ_PERMISSION
 from app.governance.asking import LONGEST_TOOL
-from app.governance.loading import Question, Situation, policies_in, policies_statement, situation_of
-from app.governance.policy import Action, ActionType, evaluate
+from app.governance.loading import Question, Situation, policies_statement, policy_in, situation_of
+from app.governance.policy import Action, ActionType, EffectivePolicy, evaluate
 from app.governance.verdicts import decision_json, policy_json
 from app.graph.context import Info, OperationContext, context_of
 from app.graph.declared import Declaration, Declared
@@ -30,18 +32,27 @@ MOST_TOOLS: Final = 100
 _EVALUATE: Final = "evaluate:policies"
 
 
-class PolicyLoader(DataLoader[UUID, JsonObject | None]):
+@dataclass(frozen=True)
+class InForce:
+    """What binds an instance."""
+
+    policy: EffectivePolicy
+    zone: ZoneInfo
+    """Of the tenant: where its days begin."""
+
+
+class PolicyLoader(DataLoader[UUID, InForce | None]):
     """Policies in force by instance."""
 
     def __init__(self, fetcher: Fetcher, tenant_id: UUID) -> None:
         super().__init__()
         self._fetcher, self._tenant_id = fetcher, tenant_id
 
-    async def batch_load_fn(self, keys: list[UUID]) -> list[JsonObject | None]:
+    async def batch_load_fn(self, keys: list[UUID]) -> list[InForce | None]:
         """One statement for all instances."""
         self._fetcher.observe("EffectivePolicy", len(keys))
         rows = await self._fetcher.reading.rows(policies_statement(self._tenant_id, keys))
-        found = {key: policy_json(policy) for key, policy in policies_in(rows).items()}
+        found = {row.instance_id: InForce(policy_in(row), ZoneInfo(row.timezone)) for row in rows}
         return [found.get(key) for key in keys]
 
 
@@ -54,12 +65,21 @@ def effective_policy(description: str) -> Any:
     return Declared(make)
 
 
-def _resolve_policy(row: Any, info: Info) -> Any:
+def policy_loader(context: OperationContext) -> PolicyLoader:
+    """The operation's one loader of policies in force."""
+    loaders = context.loaders
+    loader: PolicyLoader = loaders.own(
+        "effective_policy", lambda: PolicyLoader(loaders.fetcher, context.actor.tenant_id)
+    )
+    return loader
+
+
+async def _resolve_policy(row: Any, info: Info) -> JsonObject | None:
     context = context_of(info)
     if not _may_read_policy_of(context.actor, row.id):
         raise Forbidden(READ_PERMISSION["PolicyEnvelope"])
-    loaders = context.loaders
-    return loaders.own("effective_policy", lambda: PolicyLoader(loaders.fetcher, context.actor.tenant_id)).load(row.id)
+    found = await policy_loader(context).load(row.id)
+    return None if found is None else policy_json(found.policy)
 
 
 def _may_read_policy_of(actor: Actor, instance_id: UUID) -> bool:

@@ -65,7 +65,7 @@ WITH subject AS (
     WHERE instance.tenant_id = :tenant AND instance.id = ANY(CAST(:ids AS uuid[]))
 )
 SELECT subject.instance_id, subject.policy_envelope_id, {ENVELOPES}::text AS envelopes,
-    tenant.settings -> 'safetyFloor' ->> 'maxTier' AS max_tier
+    tenant.settings -> 'safetyFloor' ->> 'maxTier' AS max_tier, tenant.timezone
 FROM subject JOIN tenants tenant ON tenant.id = subject.tenant_id
 """
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from app.governance.allowance import allowance
 from app.governance.effective import effective_policy
+from app.governance.policy.budget import BudgetSource
 from app.graph.entity import (
     Connection,
     Entity,
@@ -236,6 +238,27 @@ class CostCaps:
     monthly_usd: float | None = key("Most US dollars a calendar month.")
 
 
+@json_type
+class BudgetLimit:
+    """A limit of an agent's spend in US dollars, and what is left of it (BUD-1)."""
+
+    limit_usd: float | None = key("The limit that holds, with what was added to it for today; null for none.")
+    spent_usd: float = key("What is spent since the day or the month began, in the tenant's time zone (BUD-2).")
+    left_usd: float | None = key("What is left, never less than 0; null where there is no limit.")
+    source: BudgetSource | None = key("Who set the limit; null where there is none.")
+
+
+@json_type
+class InstanceBudget:
+    """What an agent may spend: the limits of its policy, narrowed by its own caps (BUD-1)."""
+
+    day: BudgetLimit = key("Of this day.")
+    month: BudgetLimit = key("Of this calendar month.")
+    extra_today_usd: float = key("US dollars that approvals added to the day's limit (APR-13).")
+    per_run_usd: float | None = key("Most US dollars of a run; null for no limit.")
+    per_run_source: BudgetSource | None = key("Who set the limit of a run; null where there is none.")
+
+
 @entity(models.AgentInstance, prefix="ins", hidden=("token_epoch", "heartbeat_event_at"))
 class AgentInstance(Entity):
     """Running agent: one version bound to an environment and a project (INS-1 to INS-6)."""
@@ -248,6 +271,9 @@ class AgentInstance(Entity):
     policy_envelope: PolicyEnvelope | None = belongs_to("policy_envelope_id")
     effective_policy: EffectivePolicy = effective_policy(
         "The policy in force: one out of the envelopes of all levels, field by field, each with its level (POL-5)."
+    )
+    budget: InstanceBudget = allowance(
+        "What it may still spend today, this month and in a run. Needs `read:budgets`; an agent knows its own alone."
     )
     state: InstanceState
     heartbeat_at: datetime | None

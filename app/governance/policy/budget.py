@@ -11,6 +11,19 @@ from zoneinfo import ZoneInfo
 
 from app.governance.policy.action import Action
 from app.governance.policy.facts import Facts
+from db.enums.described import Described
+
+
+class BudgetSource(Described):
+    """Who set a limit of an agent's spend (BUD-1)."""
+
+    INSTANCE = "INSTANCE", "The agent's own cap, which is narrower than its policy's."
+    VERSION = "VERSION", "The version's policy, or the one of this agent alone."
+    TEMPLATE = "TEMPLATE", "The template's policy."
+    PROJECT = "PROJECT", "The project's policy."
+    TENANT = "TENANT", "The tenant's policy."
+    DEFAULT = "DEFAULT", "No policy says anything: the gateway's own default (POL-3)."
+
 
 BUDGET_EXTRA: Final = "budgetExtra"
 """Key of an instance's metadata: `usd` on top of the daily limit, `until` the reset that ends it (APR-13)."""

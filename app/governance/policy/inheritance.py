@@ -26,6 +26,7 @@ class PolicyLevel(Described):
 
 
 _RANK: Final = {level: rank for rank, level in enumerate(PolicyLevel)}
+COST_LIMITS: Final = "cost_limits"
 DEFAULT_TIER: Final = 1
 """Autonomy where no envelope gives one (POL-3, decision 17)."""
 DEFAULT_COST_LIMITS: Final = {"dailyUsd": 2.0, "perRunUsd": 0.25}
@@ -127,6 +128,7 @@ def _resolve(envelopes: tuple[Envelope, ...], max_tier: int | None) -> Effective
             counting = setting[:1] if name in PLAIN else setting
             values[name] = _combined(name, [one.values[name] for one in counting])
             sources[name] = Source(setting[0].level, tuple(one.id for one in counting))
+    sources |= _limit_sources(envelopes)
     if not envelopes:
         values["cost_limits"] = dict(DEFAULT_COST_LIMITS)
     tier = DEFAULT_TIER if values["autonomy_tier"] is None else values["autonomy_tier"]
@@ -161,6 +163,16 @@ def _resolve(envelopes: tuple[Envelope, ...], max_tier: int | None) -> Effective
         },
         spawn_limits=values["spawn_limits"] or {},
     )
+
+
+def _limit_sources(envelopes: Sequence[Envelope]) -> dict[str, Source]:
+    """Which envelope sets each limit of spend, by `cost_limits.<key>`: they are inherited key by key (POL-4)."""
+    return {
+        f"{COST_LIMITS}.{key}": Source(one.level, (one.id,))
+        for one in reversed(envelopes)
+        for key, value in (one.values.get(COST_LIMITS) or {}).items()
+        if value is not None
+    }
 
 
 def _combined(name: str, found: Sequence[Any]) -> Any:

@@ -207,11 +207,11 @@ async def test_emg_4_in_an_emergency_nobody_is_given_new_work(scene: Scene, mode
     claimed = await request(scene, S.IN_PROGRESS)
     await scene.tenant.add(models.OperatorControl(mode=mode, reason="test", updated_at=datetime.now(UTC)))
     assert (await create(scene)).code is Refusal.DEPENDENCY_NOT_MET
-    for name, row, more in (
-        ("assign_execution_request", released, {}),
-        ("claim_execution_request", routed, {"executor_id": "x"}),
+    for outcome in (
+        await do(scene, "assign_execution_request", request_id=released.id),
+        await do(scene, "claim_execution_request", request_id=routed.id, executor_id="x"),
     ):
-        assert (await refused(scene, name, request_id=row.id, **more))[0] is Refusal.DEPENDENCY_NOT_MET
+        assert outcome.code is Refusal.DEPENDENCY_NOT_MET
     await done(scene, "complete_execution_request", request_id=claimed.id)
 
 
