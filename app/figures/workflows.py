@@ -81,7 +81,7 @@ class WorkflowMetrics:
         return await _workflow(info, self.workflow_id)
 
 
-def _runs(context: OperationContext, workflow_id: UUID | None, since: datetime) -> CTE:
+def _runs(context: OperationContext, workflow_id: UUID | None, until: datetime, days: int) -> CTE:
     """The runs of the time that the caller may see."""
     table, asked = (cast("Table", one.__table__) for one in (models.WorkflowRun, models.ApprovalRecord))
     escalations = (
@@ -95,7 +95,11 @@ def _runs(context: OperationContext, workflow_id: UUID | None, since: datetime) 
         )
         .scalar_subquery()
     )
-    conditions = [*context.reader.visible(ENTITIES["WorkflowRun"]), table.c.started_at >= since]
+    conditions = [
+        *context.reader.visible(ENTITIES["WorkflowRun"]),
+        table.c.started_at > until - timedelta(days=days),
+        table.c.started_at <= until,
+    ]
     if workflow_id is not None:
         conditions.append(table.c.workflow_id == workflow_id)
     length = func.extract("epoch", table.c.completed_at - table.c.started_at) * 1000
@@ -162,6 +166,9 @@ async def workflow_metrics(
     days: Annotated[
         int, strawberry.argument(description=f"How far back runs may have started, in days, 1 to {MOST_DAYS}.")
     ] = USUAL_DAYS,
+    as_of: Annotated[
+        datetime | None, strawberry.argument(description="End of that time; now if nothing is said.")
+    ] = None,
 ) -> list[WorkflowMetrics]:
     """FORBIDDEN without the permission, BAD_USER_INPUT for a number of days or an id that cannot be."""
     context = cast("OperationContext", info.context)
@@ -170,7 +177,7 @@ async def workflow_metrics(
     if not 1 <= days <= MOST_DAYS:
         raise BadUserInput(f"`days` is {days}; it goes from 1 to {MOST_DAYS}.", "days")
     wanted = None if workflow_id is None else parse_id_of("wfl", "Workflow", workflow_id, "workflowId")
-    seen = _runs(context, wanted, datetime.now(UTC) - timedelta(days=days))
+    seen = _runs(context, wanted, as_of or datetime.now(UTC), days)
     found = await context.reading.rows(_whole(seen))
     steps: dict[UUID, list[Any]] = {}
     for row in await context.reading.rows(_steps(seen)) if found else []:

@@ -109,6 +109,8 @@ async def variables_of(demo: Demo, name: str) -> dict[str, Any]:
             variables["events"] = {"timestamp": month}
         case "cost" | "analytics":
             variables["costs"] = {"timestamp": month}
+        case "workflows":
+            variables["asOf"] = NOW.isoformat()
         case "standup":
             variables["hours"] = 744
     return variables
@@ -119,12 +121,16 @@ COMPUTED = {
     "emergencyMode": 1,
     "emergencyModes": 2,
     "incidents": 3,
+    "orgHierarchy": 2,
+    "results": 1,
     "systemHealth": 2,
     "totalCount": 1,
+    "unreadNotifications": 1,
+    "workflowMetrics": 2,
 } | dict.fromkeys(("tasksByStatus", "instancesByState", "runs", "spentUsd"), 1)
 """Fields that are no rows of a type, with the statements that they take: a total is counted by one of its own,
 `incidents` reads two tables by an order that both share, `emergencyModes` settings and projects, `systemHealth` times
-the database apart."""
+the database apart, `orgHierarchy` reads people and agents, `workflowMetrics` runs and their steps."""
 POLYMORPHIC = {"target", "actor", "entity"}
 """Fields with a row of any type: one statement for each type that is there."""
 

@@ -14,7 +14,8 @@ from db.ids import new_id
 from tests.asking import ask, data_of
 from tests.conftest import TenantUnderTest
 
-METRICS = """query($workflow: ID, $days: Int! = 30) { workflowMetrics(workflowId: $workflow, days: $days) {
+METRICS = """query($workflow: ID, $days: Int! = 30, $asOf: DateTime) {
+    workflowMetrics(workflowId: $workflow, days: $days, asOf: $asOf) {
     workflow { workflowKey } runs completed failed successRate averageDurationMs minDurationMs maxDurationMs
     retries paused escalations bottlenecks { stepId runs failureRate averageRetries } } }"""
 
@@ -98,6 +99,9 @@ async def test_wf_7_figures_of_thirty_days(tenant: TenantUnderTest) -> None:
     assert len(answer.statements) == 3  # the figures, the steps, the workflows' names
     longer = await data_of(tenant, tenant.actor(), METRICS, days=40)
     assert longer["workflowMetrics"][0]["runs"] == 5
+    week_ago = (datetime.now(UTC) - timedelta(days=7)).isoformat()
+    earlier = await data_of(tenant, tenant.actor(), METRICS, asOf=week_ago)
+    assert [one["runs"] for one in earlier["workflowMetrics"]] == [2]
     prefixed = f"wfl_{mend.id.hex}"
     (only,) = (await data_of(tenant, tenant.actor(), METRICS, workflow=prefixed))["workflowMetrics"]
     assert only["runs"] == 4
