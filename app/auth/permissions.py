@@ -229,6 +229,7 @@ INSTANCE_TYPES: Final = frozenset(
         "ApprovalRecord",
         "Message",
         "PolicyEnvelope",
+        "Review",
         "Run",
         "Task",
         "TaskDependency",
