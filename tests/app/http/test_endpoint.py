@@ -312,3 +312,21 @@ async def test_the_server_does_not_name_itself(live: Running) -> None:
         response = await client.post(live.url, json={"query": "{ hello }"}, headers={"Authorization": "Bearer good"})
     assert response.status_code == 200
     assert "server" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [("gzip, deflate, br", True), ("br;q=1, GZIP;q=0.5", True), ("gzip;q=0", False), ("identity", False), ("", False)],
+)
+async def test_long_answers_are_gzip_for_those_who_take_it(accepted: str, packed: bool) -> None:
+    """The same bytes either way; what is short is not worth it."""
+    made = fleet(edges=EdgeLimits(compress_over_bytes=400))
+    async with client_of(made) as client:
+        headers = {"Accept-Encoding": accepted}
+        aliases = " ".join(f"a{number}: hello" for number in range(60))
+        long = await client.post("/graphql", json={"query": f"{{ {aliases} }}"}, headers=headers)
+        short = await client.post("/graphql", json={"query": "{ hello }"}, headers=headers)
+    assert (long.headers.get("content-encoding") == "gzip") is packed
+    assert "content-encoding" not in short.headers
+    assert len(long.json()["data"]) == 60
+    assert "Accept-Encoding" in long.headers["vary"]
