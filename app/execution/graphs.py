@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import strawberry
-from aiodataloader import DataLoader
 from sqlalchemy import and_, select
 
 from app.execution.commands.graphs import MOST_EDGES
@@ -20,7 +19,7 @@ from app.graph.context import Info, context_of
 from app.graph.declared import Declaration, Declared
 from app.graph.entity import json_type, key, key_of
 from app.graph.fields import GraphField, Shape, argument, graph_field, optional
-from app.graph.loaders import Fetcher
+from app.graph.loaders import Fetcher, Loader
 from app.graph.registry import Named
 from db import models
 from db.base import JsonObject
@@ -41,7 +40,7 @@ def waits_for_dependencies(status: TaskStatus, blocked_reason: str | None) -> bo
     return status is TaskStatus.BLOCKED and _DEPENDENCIES.search(blocked_reason or "") is not None
 
 
-class WaitsLoader(DataLoader[UUID, list[TaskStatus]]):
+class WaitsLoader(Loader[UUID, list[TaskStatus]]):
     """How the tasks stand that each task waits for."""
 
     def __init__(self, fetcher: Fetcher) -> None:

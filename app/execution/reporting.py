@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from aiodataloader import DataLoader
 from sqlalchemy import and_, func, select
 
 from app.execution.timeline import MOST, Entry, load_timeline
 from app.graph.context import Info, OperationContext, context_of
 from app.graph.declared import Declaration, Declared
 from app.graph.fields import GraphField, Shape, graph_field
+from app.graph.loaders import Loader
 from app.graph.registry import ENTITIES
 from db import models
 
@@ -24,7 +24,7 @@ _ASSIGNEE, _INSTANCE, _RUN = (
 _LONGEST_DESCRIPTION: Final = 10_000
 
 
-class _AssigneesLoader(DataLoader[UUID, list[str]]):
+class _AssigneesLoader(Loader[UUID, list[str]]):
     """Names of the agents of many tasks."""
 
     def __init__(self, context: OperationContext) -> None:
@@ -48,7 +48,7 @@ class _AssigneesLoader(DataLoader[UUID, list[str]]):
         return [found[key] for key in keys]
 
 
-class _CostLoader(DataLoader[UUID, list[Any]]):
+class _CostLoader(Loader[UUID, list[Any]]):
     """Cost of the runs of many tasks by model."""
 
     def __init__(self, context: OperationContext) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from aiodataloader import DataLoader
 from sqlalchemy import Table, func, select
 
 from app.graph.context import Info, OperationContext, context_of
 from app.graph.declared import Declaration, Declared
 from app.graph.fields import GraphField, Shape, base_type, graph_field
+from app.graph.loaders import Loader
 from db import models
 from db.base import JsonObject
 from db.enums import ReviewStatus, ReviewType
@@ -19,7 +19,7 @@ _REVIEWS: Table = models.Review.__table__  # type: ignore[assignment]
 _NOTHING: JsonObject = {"total": 0, "pending": 0, "praise": 0, "refute": 0, "changeset": 0, "approve": 0}
 
 
-class _StatsLoader(DataLoader[UUID, JsonObject]):
+class _StatsLoader(Loader[UUID, JsonObject]):
     """Counts by task: one statement, however many tasks."""
 
     def __init__(self, context: OperationContext) -> None:

@@ -13,7 +13,6 @@ from uuid import UUID
 
 import orjson
 import strawberry
-from aiodataloader import DataLoader
 from sqlalchemy import ARRAY, ColumnElement, Uuid, and_, bindparam, func, literal, or_, select, true
 
 from app.graph.context import Info, OperationContext, context_of
@@ -21,6 +20,7 @@ from app.graph.declared import Declaration, Declared
 from app.graph.entity import Entity
 from app.graph.errors import BadUserInput
 from app.graph.fields import GraphField, Shape, argument, described_enum, graph_field, list_of, optional
+from app.graph.loaders import Loader
 from app.graph.pricing import LIST_SIZE
 from app.graph.registry import ENTITIES, TYPES, EntityType, Named
 from db.enums.described import Described
@@ -173,7 +173,7 @@ class Entry:
         )
 
 
-class TimelineLoader(DataLoader[UUID, list[Entry]]):
+class TimelineLoader(Loader[UUID, list[Entry]]):
     """Pages of timelines by task, the same page of each."""
 
     def __init__(self, context: OperationContext, first: int, after: Position | None) -> None:

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from aiodataloader import DataLoader
 from sqlalchemy import Table, select
 
 from app.graph.context import Info, OperationContext, context_of
 from app.graph.declared import Declaration, Declared
 from app.graph.fields import GraphField, Shape, base_type, graph_field
+from app.graph.loaders import Loader
 from app.graph.scalars import format_datetime
 from db import models
 from db.base import JsonObject
@@ -61,7 +61,7 @@ def _step(at: datetime, stage: str | None, reason: str | None) -> JsonObject:
     return {"at": format_datetime(at), "stage": stage, "reason": reason}
 
 
-class _ChainLoader(DataLoader[UUID, tuple[list[Any], list[Any]]]):
+class _ChainLoader(Loader[UUID, tuple[list[Any], list[Any]]]):
     """Records and events by request: two statements, however many requests."""
 
     def __init__(self, context: OperationContext) -> None:

@@ -10,7 +10,6 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import strawberry
-from aiodataloader import DataLoader
 
 from app.auth.actor import Actor, ActorKind
 from app.auth.permissions import READ_PERMISSION
@@ -23,7 +22,7 @@ from app.graph.declared import Declaration, Declared
 from app.graph.errors import BadUserInput, Forbidden
 from app.graph.fields import GraphField, Shape, argument, graph_field, list_of, optional
 from app.graph.ids import parse_id_of
-from app.graph.loaders import Fetcher
+from app.graph.loaders import Fetcher, Loader
 from app.graph.registry import ENTITIES, Named
 from db.base import JsonObject
 
@@ -41,7 +40,7 @@ class InForce:
     """Of the tenant: where its days begin."""
 
 
-class PolicyLoader(DataLoader[UUID, InForce | None]):
+class PolicyLoader(Loader[UUID, InForce | None]):
     """Policies in force by instance."""
 
     def __init__(self, fetcher: Fetcher, tenant_id: UUID) -> None:

@@ -22,6 +22,8 @@ Observe: TypeAlias = Callable[[str, int], None]
 
 
 D = TypeVar("D", bound="DataLoader[Any, Any]")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Fetcher:
@@ -54,10 +56,22 @@ class Once:
         """The rows, and one more if there are more."""
         if self._task is None:
             self._task = asyncio.ensure_future(self._fetcher.page(self._page))
-        return self._task
+        return asyncio.shield(self._task)  # as with `Loader`
 
 
-class RowLoader(DataLoader[UUID, Any]):
+class Loader(DataLoader[K, V]):
+    """A loader whose futures several fields may await.
+
+    Where one field fails, graphql-core cancels those beside it, and with a task also what it waits for: without the
+    shield that would be the future that a field elsewhere waits for as well.
+    """
+
+    def load(self, key: K) -> "asyncio.Future[V]":
+        """The value of a key, once its batch is there."""
+        return asyncio.shield(super().load(key))
+
+
+class RowLoader(Loader[UUID, Any]):
     """Rows by id: the row, or None where the caller's tenant has none."""
 
     def __init__(self, fetcher: Fetcher, entity: EntityType, scoped: bool) -> None:
@@ -73,7 +87,7 @@ class RowLoader(DataLoader[UUID, Any]):
         return [found.get(key) for key in keys]
 
 
-class PageLoader(DataLoader[UUID, list[Any]]):
+class PageLoader(Loader[UUID, list[Any]]):
     """Pages of children by parent: the page's rows, and one more if there are more."""
 
     def __init__(self, fetcher: Fetcher, relation: ToMany | Through, page: Page) -> None:
@@ -88,7 +102,7 @@ class PageLoader(DataLoader[UUID, list[Any]]):
         return await _by_parent(self._fetcher, entity, statement, keys)
 
 
-class CountLoader(DataLoader[UUID, int]):
+class CountLoader(Loader[UUID, int]):
     """Number of children by parent."""
 
     def __init__(self, fetcher: Fetcher, relation: ToMany | Through, page: Page) -> None:
@@ -102,7 +116,7 @@ class CountLoader(DataLoader[UUID, int]):
         return [counts.get(key, 0) for key in keys]
 
 
-class ListLoader(DataLoader[UUID, list[Any]]):
+class ListLoader(Loader[UUID, list[Any]]):
     """Short lists by parent, whole."""
 
     def __init__(self, fetcher: Fetcher, relation: Through, entity: EntityType) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -70,11 +71,7 @@ class Tally:
 
 
 def _bin(seconds: float) -> int:
-    low, high = 0, len(_BOUNDS)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if seconds <= _BOUNDS[middle] else (middle + 1, high)
-    return low
+    return bisect_left(_BOUNDS, seconds)
 
 
 class Recent:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
-from aiodataloader import DataLoader
 from sqlalchemy import text
 
 from app.graph.context import Info, context_of
 from app.graph.declared import Declaration, Declared
 from app.graph.fields import GraphField, Shape, graph_field
-from app.graph.loaders import Fetcher
+from app.graph.loaders import Fetcher, Loader
 from app.graph.registry import Named
 from db.base import JsonObject
 
@@ -42,7 +41,7 @@ FROM drawn FULL JOIN happened USING (experiment_id, variant_id)
 )
 
 
-class ResultLoader(DataLoader[UUID, dict[str, JsonObject]]):
+class ResultLoader(Loader[UUID, dict[str, JsonObject]]):
     """Results by experiment, and in it by variant."""
 
     def __init__(self, fetcher: Fetcher, tenant_id: UUID) -> None:

@@ -1,0 +1,31 @@
+"""A field that fails takes its own parents to null, and nobody else's rows away."""
+
+from __future__ import annotations
+
+from app.graph.ids import global_id
+from app.graph.registry import ENTITIES
+from tests.asking import ask
+from tests.conftest import Demo
+
+QUERY = """query($id: ID!) {
+    failing: run(id: $id) {
+        version { template { id changeRecords(after: "nonsense") { totalCount } } }
+        task { id project { id } }
+    }
+    other: run(id: $id) { task { id project { id name } } version { id } }
+}"""
+
+
+async def test_what_several_fields_wait_for_is_not_cancelled_with_one_of_them(demo_fleet: Demo) -> None:
+    """graphql-core cancels what stands beside a failing field; the same rows are awaited elsewhere as well."""
+    async with demo_fleet.database.platform() as connection:
+        found = await connection.exec_driver_sql(
+            "SELECT id FROM runs WHERE tenant_id = $1 AND task_id IS NOT NULL LIMIT 1",
+            (demo_fleet.northwind.tenant_id,),
+        )
+        run_id = global_id(ENTITIES["Run"].prefix, found.one().id)
+    answer = await ask(demo_fleet.database, demo_fleet.northwind, QUERY, id=run_id)
+    assert [error["path"] for error in answer.errors] == [["failing", "version", "template", "changeRecords"]]
+    assert answer.data["failing"] is None
+    assert answer.data["other"]["task"]["project"]["name"]
+    assert answer.data["other"]["version"]["id"]
