@@ -45,6 +45,10 @@ class RequestId:
             if name == b"x-request-id" and _ACCEPTABLE.fullmatch(value):
                 scope[_KEY] = value.decode("ascii")
         identity = request_id(scope)
+        if scope["type"] == "websocket":  # its operations are logged each with an id that begins so
+            with structlog.contextvars.bound_contextvars(request_id=identity):
+                await self._app(scope, receive, send)
+            return
         started = time.perf_counter()
         status = 0
 

@@ -40,6 +40,7 @@ from app.http.messages import (
     decode_message,
 )
 from app.http.request_id import request_id
+from app.http.server import TEXTS
 from app.http.streams import Message, Stream, Streams
 from app.http.tasks import cancelled
 
@@ -48,6 +49,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.http")
 _LAST_WORDS_SECONDS: Final = 2.0
 """How long a socket that is about to close may take for what is still to be said."""
 _EXPIRED: Final = "The token has expired"
+_ONE_WRITE: Final = 65_536
+"""Bytes of events after which a write is large enough."""
 
 _LONGEST_TIMER: Final = 86_400.0
 """Seconds; a token may outlive what the event loop's clock takes, so its end is looked at once a day."""
@@ -131,6 +134,7 @@ class _Socket:
         self._streams: dict[str, _Subscription] = {}
         self._queue: deque[tuple[_Subscription, Message | _Ending]] = deque()
         self._emptying: asyncio.Task[None] | None = None
+        self._takes_several = TEXTS in scope.get("extensions", {})
         self._ending: asyncio.Future[tuple[Close, str] | None] = asyncio.get_running_loop().create_future()
         self._gone = False
         self._timer: asyncio.TimerHandle | None = None
@@ -367,8 +371,7 @@ class _Socket:
                 if subscription.over:
                     continue
                 if isinstance(what, Message):
-                    subscription.sent(what)
-                    await self._send_text(subscription.prefix + what.text + "}")
+                    await self._send_events(subscription, what)
                     continue
                 # Before the client hears of it, since it may use the id again at once.
                 subscription.close()
@@ -383,6 +386,25 @@ class _Socket:
             if self._gone:
                 self._queue.clear()
 
+    async def _send_events(self, subscription: _Subscription, first: Message) -> None:
+        """Send an event, and with it those behind it, as many as go well into one write."""
+        subscription.sent(first)
+        if not self._takes_several:
+            await self._send_text(subscription.prefix.decode() + first.text + "}")
+            return
+        texts = [(subscription.prefix, first.payload, b"}")]
+        size = len(first.payload)
+        while self._queue and size < _ONE_WRITE:
+            following, what = self._queue[0]
+            if not isinstance(what, Message):
+                break
+            self._queue.popleft()
+            if not following.over:
+                following.sent(what)
+                texts.append((following.prefix, what.payload, b"}"))
+                size += len(what.payload)
+        await self._send_as_is({"type": "websocket.send", "texts": texts})
+
     def _farewell(self) -> tuple[Close, str]:
         if self._caller is not None and self._caller.token_expires_at <= datetime.now(UTC):
             return Close.FORBIDDEN, _EXPIRED
@@ -392,10 +414,13 @@ class _Socket:
         await self._send_text(encode(message).decode())
 
     async def _send_text(self, text: str) -> None:
+        await self._send_as_is({"type": "websocket.send", "text": text})
+
+    async def _send_as_is(self, event: dict[str, Any]) -> None:
         if self._gone:
             return
         try:
-            await self._send_event({"type": "websocket.send", "text": text})
+            await self._send_event(event)
         except (OSError, RuntimeError):
             # The connection broke under us; the servers raise one or the other.
             self._gone = True
@@ -418,7 +443,7 @@ class _Subscription:
     def __init__(self, socket: _Socket, identifier: str) -> None:
         self._socket = socket
         self.identifier = identifier
-        self.prefix = f'{{"type":"next","id":{encode_text(identifier)},"payload":'
+        self.prefix = b'{"type":"next","id":' + json.dumps(identifier).encode() + b',"payload":'
         self.stream: Stream | None = None
         self.over = False
         self.ending = False
@@ -473,11 +498,6 @@ class _Subscription:
             self._room.cancel()
         if self.stream is not None:
             self.stream.close()
-
-
-def encode_text(text: str) -> str:
-    """A text as JSON."""
-    return json.dumps(text)
 
 
 def _text(payload: dict[str, Any], name: str) -> str | None:

@@ -1,0 +1,1 @@
+"""The benchmark of live data: fan-out to subscribers, and what idle ones cost."""
