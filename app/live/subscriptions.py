@@ -285,7 +285,7 @@ def _fleet_pulse(actor: Actor, arguments: Mapping[str, Any]) -> PulseSource:
 
 _AFTER: Final = (
     "The `seq` of the last one seen: what came after it is sent first, then what is new, without a gap and without a"
-    " double. Without it: from now on."
+    ' double. "0" is all that is kept. Without it: from now on.'
 )
 _STREAM: Final = "Each message has the cursor to go on from in `extensions.cursor`."
 

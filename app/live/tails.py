@@ -124,7 +124,7 @@ class LogTail:
                     "database that was restored since.",
                     "after",
                 )
-            if position < oldest - 1:
+            if 0 < position < oldest - 1:  # who has seen nothing gets what is kept
                 raise CursorExpired(str(oldest))
             statement = self._select(position, limit).where(*conditions, self.log.entity.table.c.seq <= head)
             found = await reading.rows(statement)

@@ -21,7 +21,24 @@ def rows(answer: Any) -> int:
     return sum(map(rows, answer)) if isinstance(answer, list) else 0
 
 
-@pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
+LIVE = [example for example in examples() if "\nsubscription " in example.query]
+
+
+@pytest.mark.parametrize("example", LIVE, ids=lambda example: example.name)
+def test_each_live_example_tells_of_something(served: Served, example: Example) -> None:
+    """On the demo fleet each has something to say at once; here by server-sent events."""
+    headers = {"Authorization": f"Bearer {served.token}", "Accept": "text/event-stream"}
+    body = {"query": example.query, "variables": example.variables}
+    with httpx.stream("POST", served.url, json=body, headers=headers, timeout=60) as response:
+        assert response.status_code == 200
+        heard = (line for line in response.iter_lines() if line.startswith("data: "))
+        for _ in range(5):
+            said = json.loads(next(heard).removeprefix("data: "))
+            assert "errors" not in said, said
+            assert said["extensions"]["cursor"]
+
+
+@pytest.mark.parametrize("example", [one for one in examples() if one not in LIVE], ids=lambda example: example.name)
 def test_each_example_answers_with_rows(served: Served, example: Example) -> None:
     """An example that shows nothing teaches nothing: each list in it has rows somewhere, and nothing is an error."""
     response = httpx.post(

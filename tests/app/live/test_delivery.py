@@ -336,3 +336,5 @@ async def test_decision_8_a_cursor_that_retention_has_overtaken_names_the_oldest
         assert expired.extensions == {"code": "CURSOR_EXPIRED", "oldest": "6"}
         tail = await socket.subscribe(TAIL, after="5")
         assert [(await tail.data())["seq"] for _ in range(5)] == ["6", "7", "8", "9", "10"]
+        whole = await socket.subscribe(TAIL, after="0")
+        assert (await whole.data())["seq"] == "6", "who has seen nothing gets what is kept"
