@@ -185,7 +185,7 @@ async def test_the_facts_take_one_statement_and_a_verdict_few(scene: Scene) -> N
         await scene.decide(toolName="read", runId=gid(scene.run))
     verbs = [one.split()[:3] for one in statements]
     assert [one[0] for one in verbs] == ["WITH", "INSERT", "WITH", "SELECT", "SELECT"]
-    assert [one[:2] for one in verbs[:3]] == [["WITH", "subject"], ["INSERT", "INTO"], ["WITH", "fresh"]]
+    assert [one[:2] for one in verbs[:3]] == [["WITH", "subject"], ["INSERT", "INTO"], ["WITH", "counter"]]
     assert all("FROM tool_calls" in one or "FROM policy_envelopes" in one for one in statements[3:]), "the payload's"
 
 
