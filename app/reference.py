@@ -18,6 +18,7 @@ from app.auth.permissions import (
     SYSTEM_ROLES,
 )
 from app.commands import COMMANDS, GIVEN_EVENTS, Command, Journal
+from app.communication import machines as communication
 from app.execution import machines as execution
 from app.governance import machines as governance
 from app.graph.mutation import MUTATION_OF
@@ -56,6 +57,12 @@ _MACHINES: Final[Sequence[tuple[str, str, Machine[Any]]]] = (
     ),
     ("Reviews", "REV-1. No review is ever deleted (REV-4).", execution.REVIEW),
     ("Experiments", "Variants are fixed from the start on (behaviour 1.17).", platform.EXPERIMENT),
+    ("Telegraph messages", "TEL-1. A message begins SENT.", communication.TELEGRAPH_MESSAGE),
+    (
+        "Meetings",
+        "MTG-1. Only a MANUAL meeting is completed without having been started.",
+        communication.MEETING,
+    ),
     ("Operators", "DEACTIVATED is for good.", identity.OPERATOR),
 )
 

@@ -11,6 +11,7 @@ from strawberry.types.field import StrawberryField
 from app.audit import mutations as audit_mutations
 from app.audit import queries as audit
 from app.audit.verification import change_log_verify
+from app.communication import mutations as communication_mutations
 from app.communication import queries as communication
 from app.evaluation import mutations as evaluation_mutations
 from app.evaluation import queries as evaluation
@@ -81,6 +82,7 @@ MUTATIONS = (
     governance_mutations,
     audit_mutations,
     execution_mutations,
+    communication_mutations,
     workflow_mutations,
     evaluation_mutations,
     notification_mutations,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from app.communication.unread import unread_count
 from app.graph.entity import Connection, Entity, belongs_to, entity, has_many, json_type, key, key_of
 from app.graph.scalars import JSON
 from db import models
@@ -42,6 +43,7 @@ class TelegraphThread(Entity):
     created_at: datetime
     updated_at: datetime
     messages: Connection[TelegraphMessage] = has_many(models.TelegraphMessage.thread_id, "What was said in it.")
+    unread_count: int = unread_count("Messages SENT or DELIVERED that nobody has read, the caller's own left out.")
 
 
 @entity(models.TelegraphMessage, prefix="tgm")

@@ -27,6 +27,7 @@ from sqlalchemy import text
 
 from app.auth.actor import ActorKind, platform_actor
 from app.commands import COMMANDS, GIVEN_EVENTS, Command
+from app.graph.ids import global_id
 from app.graph.inputs import INPUTS as DECLARED
 from app.graph.registry import camel
 from app.idempotency import LONGEST_KEY
@@ -140,6 +141,8 @@ def _first(leaf: Leaf) -> dict[str, Any]:
         "agents": {"id": "writer", "persona": "Scout"},
         "steps": {"id": "draft", "agent": "writer", "input": "x", "expects": "", "retryLimit": 0, "timeoutMinutes": 1},
         "variants": {"id": "a", "name": "A", "weight": 50},
+        "participants": {"instanceId": global_id("ins", new_id())},
+        "actionItems": {"description": "Do it"},
     }
     return dict(entries[str(leaf.path[0])])
 

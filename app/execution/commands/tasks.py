@@ -118,9 +118,9 @@ async def create_task(
     return Done(task)
 
 
-def add_task(uow: UnitOfWork, **columns: Any) -> Task:
-    """TSK-2. A new task in INBOX, with the caller as its maker; records nothing."""
-    kind = uow.actor_type
+def add_task(uow: UnitOfWork, *, by_system: bool = False, **columns: Any) -> Task:
+    """TSK-2. A new task in INBOX, with the caller as its maker, or the gateway itself; records nothing."""
+    kind = ActorType.SYSTEM if by_system else uow.actor_type
     budget = columns.get("budget_allocated")
     return uow.add(
         Task(

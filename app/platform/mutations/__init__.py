@@ -1,5 +1,5 @@
 """Mutations of the platform."""
 
-from app.platform.mutations import controls, flags, views, webhooks
+from app.platform.mutations import captures, controls, flags, views, webhooks
 
-FIELDS = (*controls.FIELDS, *flags.FIELDS, *views.FIELDS, *webhooks.FIELDS)
+FIELDS = (*captures.FIELDS, *controls.FIELDS, *flags.FIELDS, *views.FIELDS, *webhooks.FIELDS)

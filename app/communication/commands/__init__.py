@@ -1,0 +1,5 @@
+"""Commands of communication."""
+
+from app.communication.commands import meetings, telegraph, voice
+
+__all__ = ["meetings", "telegraph", "voice"]

@@ -1,0 +1,1 @@
+"""Rules of communication: what may be sent, and what a meeting's notes say."""
