@@ -166,7 +166,8 @@ async def test_mtg_2_only_agents_who_are_here_take_part(scene: Scene, other_tena
     theirs = await make_scene(other_tenant)
     distant = await peer(scene, "Far", project_id=far.id)
     gone = await peer(scene, "Gone", state=InstanceState.RETIRED)
-    values = {"title": "Plan", "scheduled_at": NINE, "duration": 30, "project_id": scene.tenant.project.id}
+    project_id = scene.tenant.project.id
+    values: dict[str, Any] = {"title": "Plan", "scheduled_at": NINE, "duration": 30, "project_id": project_id}
     for agent, code in (
         (theirs.instance, Refusal.NOT_FOUND),
         (distant, Refusal.NOT_FOUND),

@@ -100,12 +100,13 @@ async def test_cap_1_of_one_project_and_one_tenant(scene: Scene, other_tenant: T
     await scene.tenant.add(far)
     theirs = await make_scene(other_tenant)
     values: dict[str, Any] = {"title": "Board", "type": CaptureType.SCREENSHOT, "url": URL}
-    for given, field in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"project_id": far.id, "task_id": scene.task.id}, "task_id"),
         ({"project_id": far.id, "instance_id": scene.instance.id}, "instance_id"),
         ({"task_id": theirs.task.id}, "task_id"),
         ({"project_id": theirs.tenant.project.id}, "project_id"),
-    ):
+    ]
+    for given, field in cases:
         outcome = await do(scene, "create_capture", **values, **given)
         assert isinstance(outcome, Refused)
         assert (outcome.code, outcome.field) == (Refusal.NOT_FOUND, field)
