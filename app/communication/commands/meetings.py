@@ -27,7 +27,6 @@ from app.execution.rules.threads import ready
 from app.execution.rules.work import BUDGETS
 from app.execution.standing import ASSIGNABLE, allows, hold_instances, hold_mode, policies_for
 from app.governance.policy.risk import redact_value
-from app.graph.registry import row_key
 from app.identity.standing import open_project
 from app.lifecycle import refuse_step
 from app.registry.commands import mode_of
@@ -259,7 +258,7 @@ async def convert_meeting_action_items(uow: UnitOfWork, meeting_id: UUID) -> Don
         meeting.action_items = items
         await uow.session.flush()  # tasks first, what refers to them after
     for item, task in zip(open_items, tasks, strict=True):
-        assignee = row_key(item.get("assigneeAgentId"))
+        assignee = _id_in(item.get("assigneeAgentId"))
         mine = [] if assignee is None or assignee not in willing else [assignee]
         uow.session.add_all(
             TaskAssignee(tenant_id=uow.tenant_id, task_id=task.id, instance_id=one, position=0) for one in mine
@@ -268,6 +267,14 @@ async def convert_meeting_action_items(uow: UnitOfWork, meeting_id: UUID) -> Don
     made = [str(task.id) for task in tasks]
     _audit(uow, meeting, "MEETING_ACTION_ITEMS_CONVERTED", {"taskIds": made})
     return Done(meeting, {"tasks": made})
+
+
+def _id_in(text: object) -> UUID | None:
+    """The id that an item names its agent by; None for a name from an import."""
+    try:
+        return UUID(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _task(uow: UnitOfWork, meeting: Meeting, item: Mapping[str, Any]) -> Task:
@@ -289,7 +296,7 @@ def _task(uow: UnitOfWork, meeting: Meeting, item: Mapping[str, Any]) -> Task:
 
 async def _willing(uow: UnitOfWork, project_id: UUID, items: Iterable[Mapping[str, Any]]) -> set[UUID]:
     """Of the agents that the items name, those that may be given such work now (TASK-3): nobody in an emergency."""
-    named = {key for one in items if (key := row_key(one.get("assigneeAgentId"))) is not None}
+    named = {key for one in items if (key := _id_in(one.get("assigneeAgentId"))) is not None}
     if not named or await mode_of(uow, project_id) is not OperatorMode.NORMAL:
         return set()
     agents = await hold_instances(uow, sorted(named))
