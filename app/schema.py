@@ -19,7 +19,7 @@ from app.execution import effects as execution_effects
 from app.execution import mutations as execution_mutations
 from app.execution import queries as execution
 from app.figures import fleet as fleet_figures
-from app.figures import health, incidents, standup
+from app.figures import health, incidents, search, standup
 from app.figures import work as work_figures
 from app.figures import workflows as workflow_figures
 from app.governance import mutations as governance_mutations
@@ -67,6 +67,7 @@ FIGURES = (
     *incidents.FIELDS,
     *health.FIELDS,
     *workflow_figures.FIELDS,
+    *search.FIELDS,
 )
 """Counts, costs and rates over the domains' tables."""
 

@@ -37,10 +37,34 @@ LANGUAGE sql STABLE SECURITY DEFINER ROWS 100 SET search_path = pg_catalog, pg_t
 $$
 """
 
-_FUNCTIONS: Final = {"search_tasks(tsquery, tsquery, text[])": _SEARCH_TASKS}
+MESSAGE_WORDS: Final = "to_tsvector('simple'::regconfig, COALESCE(content_redacted, content))"
+"""The words of a message that everybody may see: of one with a redacted version, those of that (PII-4)."""
+APPROVAL_WORDS: Final = "to_tsvector('simple'::regconfig, action_summary || ' ' || justification)"
+"""The words of a request for approval."""
+
+
+def _newest(name: str, table: str, words: str) -> str:
+    """A search that gives the newest rows that have every word."""
+    return f"""
+CREATE FUNCTION gateway.{name}(words tsquery) RETURNS TABLE (id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
+    SELECT t.id
+    FROM public.{table} t
+    WHERE t.tenant_id = NULLIF(current_setting('app.tenant_id', true), '')::uuid AND {words} @@ words
+    ORDER BY t.id DESC
+    LIMIT {MOST_HITS}
+$$
+"""
+
+
+_FUNCTIONS: Final = {
+    "search_tasks(tsquery, tsquery, text[])": _SEARCH_TASKS,
+    "search_messages(tsquery)": _newest("search_messages", "messages", MESSAGE_WORDS),
+    "search_approvals(tsquery)": _newest("search_approvals", "approval_records", APPROVAL_WORDS),
+}
 
 CREATE: Final[tuple[str, ...]] = (
-    f"GRANT SELECT ON public.tasks TO {PLATFORM}",
+    f"GRANT SELECT ON public.tasks, public.messages, public.approval_records TO {PLATFORM}",
     f"GRANT CREATE ON SCHEMA gateway TO {PLATFORM}",
     *(statement for signature, definition in _FUNCTIONS.items() for statement in definer(signature, definition)),
     f"REVOKE CREATE ON SCHEMA gateway FROM {PLATFORM}",

@@ -40,7 +40,7 @@ from db.enums import (
     TaskType,
     ToolCallStatus,
 )
-from db.functions.search import TASK_WORDS
+from db.functions.search import MESSAGE_WORDS, TASK_WORDS
 
 
 class Task(TenantScoped, Changing, Noted, Model):
@@ -157,6 +157,7 @@ class Message(TenantScoped, Changing, Noted, Model):
     __table_args__ = (
         CheckConstraint("num_nonnulls(author_instance_id, author_operator_id) <= 1", name="author"),
         index("type"),  # threads filter by kind; boards look for work plans
+        Index("ix_messages_words", text(MESSAGE_WORDS), postgresql_using="gin"),  # full-text search
         index(
             "idempotency_key", unique=True, where=text("idempotency_key IS NOT NULL")
         ),  # the same key posts once (MSG-1)

@@ -23,6 +23,7 @@ from db.base import (
     reference,
 )
 from db.enums import ApprovalDecision, DeploymentStatus, RiskLevel, TaskType
+from db.functions.search import APPROVAL_WORDS
 
 
 class PolicyEnvelope(TenantScoped, Changing, Noted, Model):
@@ -122,6 +123,7 @@ class ApprovalRecord(TenantScoped, Changing, Noted, Model):
         index("status"),  # the queue lists what is open, newest first (APR-12)
         index("status", "expires_at"),  # expiry reads the open ones that end first (APR-7)
         index("expires_at"),  # queues show what ends first
+        Index("ix_approval_records_words", text(APPROVAL_WORDS), postgresql_using="gin"),  # full-text search
         index("target_entity", "target_id"),  # the approvals of a row
         index("request_type"),  # the queue filters by kind
         index("risk_level"),  # and by risk
