@@ -46,6 +46,8 @@ SUBJECTS = {
     "policy-simulation": "SELECT id FROM agent_instances WHERE tenant_id = $1 AND state = 'ACTIVE' ORDER BY id LIMIT 1",
     "task": "SELECT task_id AS id FROM messages WHERE tenant_id = $1 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
     "task-comments": "SELECT task_id AS id FROM messages WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "task-timeline": "SELECT task_id AS id FROM messages WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "task-why": "SELECT task_id AS id FROM task_assignees WHERE tenant_id = $1 ORDER BY task_id LIMIT 1",
     "task-graph": "SELECT parent_task_id AS id FROM task_dependencies WHERE tenant_id = $1 LIMIT 1",
     "version": "SELECT version_id AS id FROM runs WHERE tenant_id = $1 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
 }
@@ -103,6 +105,8 @@ async def variables_of(demo: Demo, name: str) -> dict[str, Any]:
     match name:
         case "policy-simulation":
             variables["tools"] = ["search", "deploy_prod", "shell"]
+        case "search":
+            variables["text"] = "re"
         case "calendar":
             variables |= {"from": (NOW - timedelta(days=60)).isoformat(), "to": (NOW + timedelta(days=60)).isoformat()}
         case "telemetry":
@@ -117,6 +121,7 @@ async def variables_of(demo: Demo, name: str) -> dict[str, Any]:
 
 
 COMPUTED = {
+    "allowedTransitions": 2,
     "effectivePolicy": 1,
     "emergencyMode": 1,
     "emergencyModes": 2,
@@ -124,13 +129,16 @@ COMPUTED = {
     "orgHierarchy": 2,
     "results": 1,
     "systemHealth": 2,
+    "taskExplain": 3,
+    "timeline": 6,
     "totalCount": 1,
     "unreadNotifications": 1,
     "workflowMetrics": 2,
 } | dict.fromkeys(("tasksByStatus", "instancesByState", "runs", "spentUsd"), 1)
 """Fields that are no rows of a type, with the statements that they take: a total is counted by one of its own,
 `incidents` reads two tables by an order that both share, `emergencyModes` settings and projects, `systemHealth` times
-the database apart, `orgHierarchy` reads people and agents, `workflowMetrics` runs and their steps."""
+the database apart, `orgHierarchy` reads people and agents, `timeline` six kinds of rows, `allowedTransitions` and `taskExplain` the task
+and its policy, `workflowMetrics` runs and their steps."""
 POLYMORPHIC = {"target", "actor", "entity"}
 """Fields with a row of any type: one statement for each type that is there."""
 
