@@ -137,8 +137,8 @@ COMPUTED = {
 } | dict.fromkeys(("tasksByStatus", "instancesByState", "runs", "spentUsd"), 1)
 """Fields that are no rows of a type, with the statements that they take: a total is counted by one of its own,
 `incidents` reads two tables by an order that both share, `emergencyModes` settings and projects, `systemHealth` times
-the database apart, `orgHierarchy` reads people and agents, `timeline` six kinds of rows, `allowedTransitions` and `taskExplain` the task
-and its policy, `workflowMetrics` runs and their steps."""
+the database apart, `orgHierarchy` reads people and agents, `workflowMetrics` runs and their steps, `timeline` six kinds
+of rows, `allowedTransitions` and `taskExplain` the task and its policy."""
 POLYMORPHIC = {"target", "actor", "entity"}
 """Fields with a row of any type: one statement for each type that is there."""
 

@@ -15,7 +15,7 @@ from app.execution.machines import REVIEW
 from app.execution.moving import assignees_of, move_task
 from app.execution.standing import COMPLETE_TASK, hold_mode, is_agent, lock_task
 from app.governance.approving import make_request
-from app.governance.policy.risk import redact
+from app.governance.policy.risk import redact_value
 from app.lifecycle import refuse_step
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
@@ -90,8 +90,8 @@ async def create_review(
             reviewer_operator_id=None if is_agent(uow) else uow.actor.id,
             target_type=looked_at,
             target_id=target_id,
-            summary=redact(summary.strip()),
-            details=None if details is None else redact(details),
+            summary=redact_value(summary.strip()),
+            details=redact_value(details),
             score=score,
             severity=severity,
             changeset=changeset,
@@ -199,7 +199,7 @@ async def respond_review(uow: UnitOfWork, review_id: UUID, to: ReviewStatus, tex
         return refused
     review.response_by_instance_id = uow.actor.id if is_agent(uow) else None
     review.response_by_operator_id = None if is_agent(uow) else uow.actor.id
-    _settle(uow, review, to, redact(text.strip()))
+    _settle(uow, review, to, redact_value(text.strip()))
     return Done(review)
 
 
@@ -213,7 +213,7 @@ async def supersede_review(uow: UnitOfWork, review_id: UUID, reason: str) -> Don
         return Refused(refused.code, refused.message, "review_id", refused.allowed)
     if not reason.strip():
         return Refused(Refusal.VALIDATION_ERROR, "Say why.", "reason")
-    _settle(uow, review, ReviewStatus.SUPERSEDED, redact(reason.strip()))
+    _settle(uow, review, ReviewStatus.SUPERSEDED, redact_value(reason.strip()))
     return Done(review)
 
 
