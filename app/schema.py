@@ -29,6 +29,7 @@ from app.graph.roots import node, nodes
 from app.graph.scalars import SCALARS
 from app.identity import mutations as identity_mutations
 from app.identity import queries as identity
+from app.intelligence import mutations as intelligence_mutations
 from app.intelligence import queries as intelligence
 from app.legacy import queries as legacy
 from app.lineage import queries as lineage
@@ -84,6 +85,7 @@ MUTATIONS = (
     audit_mutations,
     execution_mutations,
     communication_mutations,
+    intelligence_mutations,
     workflow_mutations,
     evaluation_mutations,
     notification_mutations,

@@ -253,6 +253,7 @@ INSTANCE_ACTIONS: Final = frozenset(
         "execute:tool-calls",
         "transition:tasks",
         "write:execution-requests",
+        "write:intelligence",
         "write:messages",
         "write:op-events",
         "write:reviews",
@@ -262,7 +263,7 @@ INSTANCE_ACTIONS: Final = frozenset(
 """What an agent may do besides reading, each for itself alone (RBAC-11): ask whether policy lets it act, claim tasks,
 work on those that are assigned to it and move them, report its runs and tool calls, ask executors for
 work and do what is asked of agents, say what it has to say in its project's threads, reviews and telegraph, send its
-telemetry."""
+telemetry, keep its memory."""
 
 OWN_COLUMN: Final[Mapping[str, str]] = MappingProxyType({"ApprovalRecord": "requester_instance_id"})
 """The column that makes a row of such a type an agent's own. A type without one is in no list that an agent sees: it

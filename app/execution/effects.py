@@ -83,6 +83,11 @@ async def budget_override(uow: UnitOfWork, approval: ApprovalRecord, caused_by_i
             caused_by_id=caused_by_id,
             approval_id=str(approval.id),
         )
+    await return_held(uow, approval, caused_by_id)
+
+
+async def return_held(uow: UnitOfWork, approval: ApprovalRecord, caused_by_id: UUID) -> None:
+    """The work that containment held as it made this request goes on where it was, unless something else holds it."""
     await _return_tasks(uow, approval, await _held_with(uow, approval), caused_by_id)
 
 

@@ -10,9 +10,14 @@ from app.audit import commands as _audit  # noqa: F401 - declares what is run he
 from app.auth.actor import NO_TENANT, system_actor
 from app.commands import Done
 from app.execution.commands import loops as _loops  # noqa: F401
+from app.execution.commands import recurring as _recurring  # noqa: F401
+from app.execution.commands import renewal as _renewal  # noqa: F401
+from app.execution.commands import timeouts as _timeouts  # noqa: F401
 from app.jobs.loop import Job, PlatformJob, Work
 from app.live.upkeep import forget_row_changes
 from app.notification.fanout import fan_out
+from app.registry.commands import children as _children  # noqa: F401
+from app.registry.commands import sweep as _sweep  # noqa: F401
 from app.unit_of_work import run, run_as_system
 from app.workflow.ticking import tick
 from db.session import Database
@@ -28,6 +33,16 @@ def until_done(command: str) -> Work:
                 return
 
     return work
+
+
+async def sweep(database: Database, tenant_id: UUID) -> None:
+    """GEN-9. Every version of a tenant, batch by batch."""
+    after: UUID | None = None
+    while True:
+        outcome = await run_as_system(database, tenant_id, "sweep_versions", {"after": after})
+        if not isinstance(outcome, Done) or not outcome.extras["more"]:
+            return
+        after = UUID(outcome.extras["last"])
 
 
 async def turn_partitions(database: Database) -> None:
@@ -49,6 +64,11 @@ JOBS: Final = (
     Job("stale-heartbeats", timedelta(minutes=1), until_done("quarantine_stale_instances")),
     Job("loop-detector", timedelta(minutes=1), until_done("contain_loops")),
     Job("stuck-tasks", timedelta(minutes=1), until_done("report_stuck_tasks")),
+    Job("run-timeout", timedelta(minutes=1), until_done("time_out_runs")),
+    Job("budget-reset", timedelta(minutes=1), until_done("renew_budgets")),
+    Job("child-lifetime", timedelta(minutes=1), until_done("retire_children")),
+    Job("recurring-tasks", timedelta(minutes=1), until_done("repeat_tasks")),
+    Job("integrity-sweep", timedelta(days=1), sweep, may_take_long=True, at=timedelta(hours=3)),
     Job("drain-completion", timedelta(minutes=1), until_done("complete_drains")),
     Job("erasure", timedelta(hours=1), until_done("erase_due_operators")),
     Job("row-changes", timedelta(minutes=1), forget_row_changes),

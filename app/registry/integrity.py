@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from sqlalchemy import select
 
 from app.commands import Refusal, Refused
@@ -18,16 +20,15 @@ def is_sound(version: AgentVersion) -> bool:
     return integrity_of(version.genome, version.genome_hash) is IntegrityStatus.VERIFIED
 
 
-def note(uow: UnitOfWork, version: AgentVersion, *, sound: bool) -> None:
-    """Leave the verdict in the change log."""
+def note(uow: UnitOfWork, version: AgentVersion, *, sound: bool) -> UUID:
+    """Leave the verdict in the change log; returns the id of its record."""
     kind = ChangeRecordType.VERSION_INTEGRITY_VERIFIED if sound else ChangeRecordType.VERSION_INTEGRITY_FAILED
-    uow.record(kind, version, after={"genomeHash": version.genome_hash}, version_id=version.id)
+    return uow.record(kind, version, after={"genomeHash": version.genome_hash}, version_id=version.id)
 
 
 async def contain(uow: UnitOfWork, version: AgentVersion) -> None:
     """A tampered version: the failure on record, an alert, and every instance that could run it in quarantine."""
-    note(uow, version, sound=False)
-    cause = uow.first_change
+    cause = note(uow, version, sound=False)
     uow.audit("INTEGRITY_FAILED", severity=AuditSeverity.ERROR, resource="AgentVersion", resource_id=version.id)
     uow.alert(
         "INTEGRITY_FAILED",

@@ -188,13 +188,14 @@ def move_instance(
     to: InstanceState,
     *,
     reason: str | None,
-    cause: PauseCause,
+    cause: PauseCause | None,
     caused_by_id: UUID | None = None,
     approval_id: str | None = None,
 ) -> None:
     """Change an instance's state with all that hangs on it, and record that (INS-3).
 
-    `cause` says who paused it, so that only the same cause resumes it (EMG-6); `caused_by_id` marks a cascade's row.
+    `cause` says who paused it, so that only the same cause resumes it (EMG-6); none where time does it. `caused_by_id`
+    marks a cascade's row.
     """
     before, instance.state = instance.state, to
     if to is InstanceState.ACTIVE:
@@ -210,7 +211,11 @@ def move_instance(
         ChangeRecordType.INSTANCE_TRANSITIONED,
         instance,
         before={"state": before.value},
-        after={"state": to.value, "cause": cause.value, **({"approvalId": approval_id} if approval_id else {})},
+        after={
+            "state": to.value,
+            **({"cause": cause.value} if cause else {}),
+            **({"approvalId": approval_id} if approval_id else {}),
+        },
         reason=reason,
         by_system=caused_by_id is not None,
         caused_by_id=caused_by_id,
@@ -264,7 +269,7 @@ async def resume_instance(
     *,
     reason: str | None,
     cause: PauseCause,
-    caused_by_id: UUID,
+    caused_by_id: UUID | None = None,
     approval_id: str | None = None,
 ) -> None:
     """Let a paused instance go on, as far as the emergency mode lets it: what the mode holds, its end releases."""

@@ -14,6 +14,8 @@ INPUTS: Final[Mapping[str, Case]] = {
     "alertResolve": Case(),
     "alertIgnore": Case({"reason": "known"}),
     "agentHeartbeat": Case(),
+    "agentDocumentSet": Case({"type": "WORKING_MD", "content": "Now: the roof."}),
+    "agentPatternRecord": Case({"pattern": "strength:DOCS", "confidence": 0.7}),
 }
 
 
