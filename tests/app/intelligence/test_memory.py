@@ -21,7 +21,7 @@ from tests.app.execution.desk import Desk, desk, registry
 
 __all__ = ["desk", "registry"]
 
-NOTE = {"type": AgentDocumentType.WORKING_MD, "content": "Now: the roof."}
+NOTE: dict[str, Any] = {"type": AgentDocumentType.WORKING_MD, "content": "Now: the roof."}
 STRONG = {"pattern": "strength:DOCS", "confidence": 0.5}
 
 
@@ -58,7 +58,8 @@ async def test_doc_1_a_document_is_set_again(desk: Desk) -> None:
 async def test_doc_1_notes_stay_unless_they_are_given(desk: Desk) -> None:
     """`metadata` left out."""
     agent = await desk.agent()
-    for extra in ({"metadata": {"n": 1}}, {}):
+    given: list[dict[str, Any]] = [{"metadata": {"n": 1}}, {}]
+    for extra in given:
         await desk.do("set_document", instance_id=agent.id, **NOTE, **extra)
     (found,) = await all_of(desk, models.AgentDocument)
     assert found.metadata_ == {"n": 1}

@@ -152,7 +152,7 @@ async def test_bud_2_a_day_begins_anew_at_local_midnight(desk: Desk, name: str) 
     here = ZoneInfo(name)
     midnight = datetime.now(here).replace(hour=0, minute=0, second=0, microsecond=0)
     first = midnight.replace(day=1)
-    spent = {"spend_today": Decimal(2), "spend_month": Decimal(5)}
+    spent: dict[str, Any] = {"spend_today": Decimal(2), "spend_month": Decimal(5)}
     over = await desk.agent(spend_reset_at=midnight.astimezone(UTC), **spent)
     month = await desk.agent(spend_reset_at=first.astimezone(UTC), **spent)
     running = await desk.agent(spend_reset_at=next_reset(datetime.now(UTC), here), **spent)
