@@ -21,7 +21,8 @@ _ASSOCIATIONS: Final = {
 """What changes with a row of an association: the row that shows it as a list (decision 12)."""
 
 # With the rights of whoever changes the row: the walls hold for the note as they do for the row. The rows of one
-# statement are one insert, and a row that a transaction changes twice is noted once.
+# statement are one insert, and a row that a transaction changes twice is noted once. A cascade runs as the owner of the
+# tables, whom the walls bind too: whoever deletes rows that others hang on has `app.tenant_id` set, whatever the role.
 _NOTE: Final = """
 CREATE OR REPLACE FUNCTION gateway.note_row_changes() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

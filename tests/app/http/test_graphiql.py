@@ -190,7 +190,14 @@ class TestBrowser:
             assert await shown.page.inner_text(".fleet-tenant") == "Northwind"
             assert await shown.page.locator(".fleet-mode").count() == 0
             tabs = await shown.page.locator("[role=tab]").all_inner_texts()
-            assert tabs == ["RunLineage", "TaskThread", "TemplateVersions", "PendingApprovals", "OperatorChanges"]
+            assert tabs == [
+                "RunLineage",
+                "TaskThread",
+                "TemplateVersions",
+                "PendingApprovals",
+                "OperatorChanges",
+                "LiveTail",
+            ]
             await shown.write(RUNS)
             await shown.run()
             assert f'"run_{2:032x}"' in await shown.response("costUsd")

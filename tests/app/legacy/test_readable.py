@@ -23,7 +23,7 @@ from db.session import Database
 from tests.app.legacy.importing import DEMO, Landed, some_slug
 from tests.asking import ask
 
-PAGE = 100
+PAGE = 50
 
 
 def built() -> GraphQLSchema:

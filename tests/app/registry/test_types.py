@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 from app.graph.fields import GraphField
@@ -17,7 +18,7 @@ def _shown(entity: type, field: str, **columns: Any) -> Any:
     row = found.row(**{column.name: columns.get(column.name) for column in found.table.columns})
     (made,) = (one for one in found.cls.__strawberry_definition__.fields if one.python_name == field)  # type: ignore[attr-defined]
     assert isinstance(made, GraphField)
-    return made.resolve(row, None)
+    return made.resolve(row, SimpleNamespace(context=SimpleNamespace(actor=None)))
 
 
 def test_the_notes_of_an_instance_keep_the_keys_of_its_state_columns() -> None:
