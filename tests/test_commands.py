@@ -32,6 +32,9 @@ class Serving:
         self.data = data
         self.environment = environment(data, **settings)
         self.began = time.monotonic()
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # So a shell starts what runs in its background, and a child would inherit it: no terminal does that.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with (data.parent / "errors.log").open("a") as errors:
             self.process = subprocess.Popen(
                 [_FLEETGRAPH, "serve"],

@@ -277,7 +277,8 @@ async def _step(
 def _count(uow: UnitOfWork, thread: TelegraphThread, message: TelegraphMessage) -> None:
     """TEL-3. One message more, its sender among those who take part."""
     thread.message_count += 1
-    thread.last_message_at = uow.now
+    # Of two that waited for the thread, the one that began first may write last.
+    thread.last_message_at = max(thread.last_message_at or uow.now, uow.now)
     sender = message.sender_instance_id or message.sender_operator_id
     if sender is not None and str(sender) not in thread.participants:
         thread.participants = [*thread.participants, str(sender)]

@@ -265,7 +265,8 @@ async def test_mtg_3_open_items_become_tasks_once(scene: Scene) -> None:
         *(do(scene, "convert_meeting_action_items", meeting_id=meeting.id) for _ in range(3))
     )
     assert sorted(len(one.extras["tasks"]) for one in outcomes if isinstance(one, Done)) == [0, 0, 2]
-    first, second = await scene.rows(models.Task, created_by_ref=f"meeting:{meeting.id}")
+    made = await scene.rows(models.Task, created_by_ref=f"meeting:{meeting.id}")
+    first, second = sorted(made, key=lambda task: task.due_at is None)
     for task in (first, second):
         assert (task.type, task.status, task.priority) == (TaskType.OPS, TaskStatus.INBOX, 3)
         assert (task.created_by, task.creator_operator_id) == (TaskCreator.SYSTEM, None)
