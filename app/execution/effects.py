@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
 from app.execution.moving import move_task
+from app.execution.refs import call_refs
 from app.governance.approving import GRANT
 from app.governance.budgets import add_budget_extra
 from app.governance.deciding import EFFECTS, OPEN
@@ -42,12 +43,7 @@ async def tool_execution(uow: UnitOfWork, approval: ApprovalRecord, caused_by_id
         uow.emit(
             OpEventType.TOOL_CALL_STARTED if approved else OpEventType.TOOL_CALL_BLOCKED,
             change_record_id=caused_by_id,
-            instance_id=call.instance_id,
-            version_id=call.version_id,
-            project_id=call.project_id,
-            task_id=call.task_id,
-            run_id=call.run_id,
-            tool_call_id=call.id,
+            **call_refs(call),
             payload={"toolName": call.tool_name, "approvalId": str(approval.id), "decision": approval.status.value},
         )
     if approved and approval.task_id is not None:

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from app.execution.machines import TOOL_CALL
 from app.execution.moving import move_task
+from app.execution.refs import call_refs, run_refs
 from app.execution.rules.prices import PRICES_KEY, Tokens, cost_of, is_mismatch, price_of
 from app.governance.approving import make_request
 from app.governance.budgets import EXTRA_SHARE
@@ -162,11 +163,7 @@ async def end_run(
     event_id = uow.emit(
         OpEventType.RUN_COMPLETED if status is _SUCCEEDED else OpEventType.RUN_FAILED,
         timestamp=ended,
-        instance_id=run.instance_id,
-        version_id=run.version_id,
-        project_id=run.project_id,
-        task_id=run.task_id,
-        run_id=run.id,
+        **run_refs(run),
         model=run.model,
         payload={
             "status": status.value,
@@ -205,12 +202,7 @@ def end_call(uow: UnitOfWork, call: ToolCall, status: ToolCallStatus, *, error: 
     call.duration_ms = max(0, int((uow.now - call.started_at).total_seconds() * 1000))
     return uow.emit(
         OpEventType.TOOL_CALL_BLOCKED if status is ToolCallStatus.DENIED else OpEventType.TOOL_CALL_COMPLETED,
-        instance_id=call.instance_id,
-        version_id=call.version_id,
-        project_id=call.project_id,
-        task_id=call.task_id,
-        run_id=call.run_id,
-        tool_call_id=call.id,
+        **call_refs(call),
         payload={
             "toolName": call.tool_name,
             "status": status.value,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
@@ -12,6 +12,7 @@ from app.auth.actor import ActorKind
 from app.commands import Done, Refusal, Refused, command
 from app.execution.ending import Subjects, Usage, charge, end_run, hold_spent_task, lock_subjects, tokens_of
 from app.execution.machines import RUN, TASK
+from app.execution.refs import run_refs
 from app.execution.rules.prices import Tokens
 from app.execution.standing import hold_mode, is_agent, policies_for
 from app.governance.commands.policy import evaluate_policy
@@ -142,7 +143,7 @@ async def _insert(
             metadata_=notes or None,
         )
     )
-    uow.emit(OpEventType.RUN_STARTED, **_about(run), model=model, payload={"model": model, "sessionKey": session_key})
+    uow.emit(OpEventType.RUN_STARTED, **run_refs(run), model=model, payload={"model": model, "sessionKey": session_key})
     return run
 
 
@@ -160,7 +161,7 @@ async def record_run_step(
         return Refused(Refusal.VALIDATION_ERROR, "It is blank.", "kind")
     uow.emit(
         OpEventType.RUN_STEP,
-        **_about(about.run),
+        **run_refs(about.run),
         payload={"index": index, "kind": kind.strip(), **({"summary": summary} if summary else {})},
     )
     return Done(about.run)
@@ -276,13 +277,3 @@ def _usage(
         return Refused(Refusal.VALIDATION_ERROR, "It is blank.", "model")
     tokens = Tokens(*(getattr(so_far, name) if number is None else number for name, number in given.items()))
     return Usage(tokens, cost, None if model is None else model.strip())
-
-
-def _about(run: Run) -> dict[str, Any]:
-    return {
-        "instance_id": run.instance_id,
-        "version_id": run.version_id,
-        "project_id": run.project_id,
-        "task_id": run.task_id,
-        "run_id": run.id,
-    }

@@ -11,6 +11,7 @@ from app.auth.actor import ActorKind
 from app.commands import Done, Refusal, Refused, command
 from app.execution.ending import end_call
 from app.execution.machines import TOOL_CALL
+from app.execution.refs import call_refs
 from app.execution.standing import hold_mode, is_agent
 from app.governance.asking import refused_input
 from app.governance.commands.policy import evaluate_policy
@@ -155,12 +156,7 @@ async def retry_tool_call(uow: UnitOfWork, tool_call_id: UUID, tool_args: JsonOb
     call.started_at, call.ended_at, call.duration_ms, call.error = uow.now, None, None, None
     uow.emit(
         OpEventType.TOOL_CALL_STARTED,
-        instance_id=call.instance_id,
-        version_id=call.version_id,
-        project_id=call.project_id,
-        task_id=call.task_id,
-        run_id=call.run_id,
-        tool_call_id=call.id,
+        **call_refs(call),
         payload={"toolName": call.tool_name, "retry": call.retry_count, "decision": verdict["decision"]},
     )
     return Done(call)
