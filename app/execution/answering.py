@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.governance.loading import ENVELOPES, policy_in
+from app.governance.loading import ENVELOPES, NEWEST_MODE, SUBJECTS, policy_in
 from app.governance.policy import EffectivePolicy
 from app.governance.policy.budget import BUDGET_EXTRA, budget_extra, narrowed, spent
 from app.platform.rules import strictest
@@ -27,10 +27,6 @@ MOST_TASKS: Final = 20
 """Tasks of each of the two lists, the most urgent first."""
 MOST_APPROVALS: Final = 30
 
-_MODE: Final = """
-    (SELECT mode FROM operator_controls control
-     WHERE control.tenant_id = :tenant AND control.project_id {} ORDER BY control.id DESC LIMIT 1)
-"""
 _TASK: Final = """jsonb_build_object('id', task.id, 'title', task.title, 'type', task.type, 'status', task.status,
     'priority', task.priority, 'dueAt', task.due_at)"""
 
@@ -38,12 +34,7 @@ _TASK: Final = """jsonb_build_object('id', task.id, 'title', task.title, 'type',
 # over, so that each is told once.
 _ANSWER: Final = text(
     f"""
-WITH subject AS (
-    SELECT instance.tenant_id, instance.id AS instance_id, instance.version_id, instance.project_id,
-        instance.policy_envelope_id, version.template_id
-    FROM agent_instances instance
-    JOIN agent_versions version ON version.tenant_id = instance.tenant_id AND version.id = instance.version_id
-    WHERE instance.tenant_id = :tenant AND instance.id = :instance
+WITH subject AS ({SUBJECTS} AND instance.id = :instance
 ), waiting AS (
     SELECT id FROM notifications
     WHERE tenant_id = :tenant AND instance_id = :instance AND read_at IS NULL
@@ -57,7 +48,7 @@ WITH subject AS (
 SELECT subject.policy_envelope_id, {ENVELOPES}::text AS envelopes,
     tenant.settings -> 'safetyFloor' ->> 'maxTier' AS max_tier, tenant.timezone,
     (tenant.settings -> 'heartbeat')::text AS heartbeat,
-    ARRAY[{_MODE.format("IS NULL")}, {_MODE.format("= subject.project_id")}] AS modes,
+    ARRAY[{NEWEST_MODE.format("IS NULL")}, {NEWEST_MODE.format("= subject.project_id")}] AS modes,
     (SELECT soul_hash FROM agent_identities identity
      WHERE identity.tenant_id = :tenant AND identity.template_id = subject.template_id
         AND (identity.instance_id IS NULL OR identity.instance_id = :instance)

@@ -33,11 +33,21 @@ _LEVELS: Final = (
     ("attached_to_project_id", PolicyLevel.PROJECT),
 )
 
-_NEWEST_MODE: Final = """
+NEWEST_MODE: Final = """
     (SELECT mode FROM operator_controls control
      WHERE control.tenant_id = subject.tenant_id AND control.project_id {}
      ORDER BY control.id DESC LIMIT 1)
 """
+"""The mode of a row `subject`'s tenant, or of one of its projects: `{}` is the condition on the project (EMG-1)."""
+
+SUBJECTS: Final = """
+    SELECT instance.tenant_id, instance.id AS instance_id, instance.version_id, instance.project_id,
+        instance.policy_envelope_id, version.template_id
+    FROM agent_instances instance
+    JOIN agent_versions version ON version.tenant_id = instance.tenant_id AND version.id = instance.version_id
+    WHERE instance.tenant_id = :tenant
+"""
+"""Agents of the tenant as the rows `subject` that the fragments below speak of; add which ones."""
 
 APPLIES: Final = """
     envelope.tenant_id = subject.tenant_id AND envelope.active
@@ -57,12 +67,7 @@ ENVELOPES: Final = f"""
 
 _POLICIES: Final = text(
     f"""
-WITH subject AS (
-    SELECT instance.tenant_id, instance.id AS instance_id, instance.version_id, instance.project_id,
-        instance.policy_envelope_id, version.template_id
-    FROM agent_instances instance
-    JOIN agent_versions version ON version.tenant_id = instance.tenant_id AND version.id = instance.version_id
-    WHERE instance.tenant_id = :tenant AND instance.id = ANY(CAST(:ids AS uuid[]))
+WITH subject AS ({SUBJECTS} AND instance.id = ANY(CAST(:ids AS uuid[]))
 )
 SELECT subject.instance_id, subject.policy_envelope_id, {ENVELOPES}::text AS envelopes,
     tenant.settings -> 'safetyFloor' ->> 'maxTier' AS max_tier, tenant.timezone
@@ -95,9 +100,9 @@ SELECT tenant.active AS tenant_active, tenant.timezone, tenant.settings -> 'safe
     subject.spend_reset_at, (subject.metadata -> 'budgetExtra')::text AS budget_extra,
     subject.own_project_id, project.id AS project_id, found.envelopes::text AS envelopes,
     ARRAY[
-        {_NEWEST_MODE.format("IS NULL")},
-        {_NEWEST_MODE.format("= subject.project_id")},
-        {_NEWEST_MODE.format("= subject.own_project_id")}
+        {NEWEST_MODE.format("IS NULL")},
+        {NEWEST_MODE.format("= subject.project_id")},
+        {NEWEST_MODE.format("= subject.own_project_id")}
     ] AS modes,
     (SELECT jsonb_agg(jsonb_build_array(id, slug, name)) FROM environments
      WHERE tenant_id = subject.tenant_id AND is_production)::text AS production,
