@@ -10,7 +10,7 @@ from app.communication.rules.meetings import LONGEST_MEETING, MOST_ITEMS
 from app.communication.types import Meeting, TelegraphMessage, TelegraphThread, VoiceArtifact
 from app.execution.rules.threads import LONGEST_MESSAGE
 from app.graph.fields import list_of
-from app.graph.inputs import given, input_type
+from app.graph.inputs import EXPECTED_STATUS, given, input_type
 from app.graph.mutation import Shown, mutation, shown_id
 from app.graph.registry import Named
 from app.graph.scalars import JSON
@@ -26,7 +26,6 @@ from db.enums import (
 _LONGEST_SENT = 2 * LONGEST_MESSAGE
 """More than a message may have once it is made ready."""
 _LONGEST_NOTES = 100_000
-_EXPECTED = "The status that you believe it has; another one is a conflict."
 _NOTES = "Open notes."
 _PROJECT = "The project; none for the whole tenant."
 
@@ -84,7 +83,7 @@ class TelegraphMessageMarkReadInput:
     """A message that was read."""
 
     message_id: str = given("The message, which is SENT or DELIVERED.", id_of="TelegraphMessage")
-    expected_status: TelegraphMessageStatus | None = given(_EXPECTED)
+    expected_status: TelegraphMessageStatus | None = given(EXPECTED_STATUS)
 
 
 @input_type
@@ -93,7 +92,7 @@ class TelegraphMessageMarkDeliveredInput:
 
     message_id: str = given("The message, which is SENT.", id_of="TelegraphMessage")
     external_ref: str | None = given("What the channel calls it.", longest=500)
-    expected_status: TelegraphMessageStatus | None = given(_EXPECTED)
+    expected_status: TelegraphMessageStatus | None = given(EXPECTED_STATUS)
 
 
 @input_type
@@ -102,7 +101,7 @@ class TelegraphMessageMarkFailedInput:
 
     message_id: str = given("The message, which is SENT.", id_of="TelegraphMessage")
     reason: str = given("Why, as the channel says; kept as `failureReason` in its metadata.", longest=2_000)
-    expected_status: TelegraphMessageStatus | None = given(_EXPECTED)
+    expected_status: TelegraphMessageStatus | None = given(EXPECTED_STATUS)
 
 
 @input_type
@@ -110,7 +109,7 @@ class TelegraphMessageResendInput:
     """A message to send again."""
 
     message_id: str = given("The message, which is FAILED or a DRAFT.", id_of="TelegraphMessage")
-    expected_status: TelegraphMessageStatus | None = given(_EXPECTED)
+    expected_status: TelegraphMessageStatus | None = given(EXPECTED_STATUS)
 
 
 # --- Meetings ---------------------------------------------------------------------------------------------------------
@@ -148,7 +147,7 @@ class MeetingStartInput:
     """A meeting that begins."""
 
     meeting_id: str = given("The meeting, which is SCHEDULED.", id_of="Meeting")
-    expected_status: MeetingStatus | None = given(_EXPECTED)
+    expected_status: MeetingStatus | None = given(EXPECTED_STATUS)
 
 
 @input_type
@@ -174,7 +173,7 @@ class MeetingCompleteInput:
     action_items: list[MeetingActionItemInput] | None = given(
         "What is to be done, besides what the notes say.", most=MOST_ITEMS
     )
-    expected_status: MeetingStatus | None = given(_EXPECTED)
+    expected_status: MeetingStatus | None = given(EXPECTED_STATUS)
 
 
 @input_type
@@ -183,7 +182,7 @@ class MeetingCancelInput:
 
     meeting_id: str = given("The meeting, which has not ended.", id_of="Meeting")
     reason: str | None = given("Why, for the audit log.", longest=2_000)
-    expected_status: MeetingStatus | None = given(_EXPECTED)
+    expected_status: MeetingStatus | None = given(EXPECTED_STATUS)
 
 
 @input_type

@@ -47,6 +47,10 @@ class Given:
     default: Any
 
 
+EXPECTED_STATUS: Final = "The status that you believe it has; another one is a conflict."
+"""Description of every `expectedStatus`."""
+
+
 def given(
     description: str,
     *,

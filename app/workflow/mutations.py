@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.graph.inputs import given, input_type
+from app.graph.inputs import EXPECTED_STATUS, given, input_type
 from app.graph.mutation import Shown, mutation
 from app.graph.scalars import JSON
 from app.workflow.commands import definitions, runs
@@ -92,16 +92,13 @@ class WorkflowRunStartInput:
     parent_task_id: str | None = given("A task of the project that the steps' tasks become parts of.", id_of="Task")
 
 
-_EXPECTED = "The status that you believe it has; another one is a conflict."
-
-
 @input_type
 class WorkflowRunPauseInput:
     """Which run is held."""
 
     run_id: str = given("The run.", id_of="WorkflowRun")
     reason: str | None = given("Why, for its telemetry.", longest=2_000)
-    expected_status: WorkflowRunStatus | None = given(_EXPECTED)
+    expected_status: WorkflowRunStatus | None = given(EXPECTED_STATUS)
 
 
 @input_type
@@ -110,7 +107,7 @@ class WorkflowRunResumeInput:
 
     run_id: str = given("The run.", id_of="WorkflowRun")
     reason: str | None = given("Why, for its telemetry.", longest=2_000)
-    expected_status: WorkflowRunStatus | None = given(_EXPECTED)
+    expected_status: WorkflowRunStatus | None = given(EXPECTED_STATUS)
 
 
 @input_type
@@ -119,7 +116,7 @@ class WorkflowRunAbortInput:
 
     run_id: str = given("The run.", id_of="WorkflowRun")
     reason: str = given("Why, for the change record.", longest=2_000)
-    expected_status: WorkflowRunStatus | None = given(_EXPECTED)
+    expected_status: WorkflowRunStatus | None = given(EXPECTED_STATUS)
 
 
 _CREATED = Shown("created", bool, "Whether it is a new workflow, rather than a new version of a known one.")

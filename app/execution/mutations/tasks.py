@@ -10,7 +10,7 @@ from app.execution.commands.values import LONGEST_LABEL, MOST_LABELS
 from app.execution.rules.work import LONGEST_CONTENT
 from app.execution.types import Task, TaskDependency
 from app.graph.fields import list_of
-from app.graph.inputs import given, input_type
+from app.graph.inputs import EXPECTED_STATUS, given, input_type
 from app.graph.mutation import Shown, mutation, shown_id
 from app.graph.registry import Named
 from app.graph.scalars import JSON
@@ -123,7 +123,7 @@ class TaskTransitionInput:
     task_id: str = given("The task; for an agent one that is assigned to it, or one to claim.", id_of="Task")
     to: TaskStatus = given("The status to reach.")
     reason: str | None = given("Why, for the change record; stands for the texts below where they are missing.")
-    expected_status: TaskStatus | None = given("The status that you believe it has; another one is a conflict.")
+    expected_status: TaskStatus | None = given(EXPECTED_STATUS)
     blocked_reason: str | None = given("For BLOCKED: what it is blocked by.")
     error: str | None = given("For FAILED: what went wrong.")
     feedback: str | None = given("From REVIEW back to IN_PROGRESS: what is to be changed.")

@@ -7,7 +7,7 @@ from datetime import datetime
 from app.governance.commands import approvals as commands
 from app.governance.rules import ApprovalChoice
 from app.governance.types import ApprovalRecord
-from app.graph.inputs import given, input_type
+from app.graph.inputs import EXPECTED_STATUS, given, input_type
 from app.graph.mutation import Shown, mutation
 from app.graph.scalars import JSON
 from db.enums import ApprovalDecision, RiskLevel
@@ -49,7 +49,7 @@ class ApprovalDecideInput:
     approval_id: str = given("The request.", id_of="ApprovalRecord")
     decision: ApprovalChoice = given("What you say.")
     reason: str | None = given("Why; needed to deny, and for RED.", longest=2_000)
-    expected_status: ApprovalDecision | None = given("The status that you believe it has; another one is a conflict.")
+    expected_status: ApprovalDecision | None = given(EXPECTED_STATUS)
 
 
 @input_type
@@ -58,7 +58,7 @@ class ApprovalCancelInput:
 
     approval_id: str = given("The request.", id_of="ApprovalRecord")
     reason: str | None = given("Why, for the change record.", longest=2_000)
-    expected_status: ApprovalDecision | None = given("The status that you believe it has; another one is a conflict.")
+    expected_status: ApprovalDecision | None = given(EXPECTED_STATUS)
 
 
 _PENDING_SECOND = Shown(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.governance.commands import deployments as commands
 from app.governance.types import Deployment
-from app.graph.inputs import given, input_type
+from app.graph.inputs import EXPECTED_STATUS, given, input_type
 from app.graph.mutation import Shown, mutation
 from app.graph.scalars import JSON
 from db.enums import DeploymentStatus
@@ -38,7 +38,7 @@ class DeploymentActivateInput:
     """Which release to bring into force."""
 
     deployment_id: str = given("The release.", id_of="Deployment")
-    expected_status: DeploymentStatus | None = given("The status that you believe it has; another one is a conflict.")
+    expected_status: DeploymentStatus | None = given(EXPECTED_STATUS)
 
 
 @input_type

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.graph.inputs import given, input_type
+from app.graph.inputs import EXPECTED_STATUS, given, input_type
 from app.graph.mutation import Shown, mutation
 from app.graph.registry import Named
 from app.platform import commands
@@ -20,16 +20,13 @@ class OperatorControlSetInput:
     expected_mode: OperatorMode | None = given("The mode that you believe the scope has; another one is a conflict.")
 
 
-_EXPECTED = "The status that you believe it has; another one is a conflict."
-
-
 @input_type
 class AlertAcknowledgeInput:
     """Which alert you look after."""
 
     alert_id: str = given("The alert.", id_of="Alert")
     note: str | None = given("What you are about to do, for the security journal.", longest=2_000)
-    expected_status: AlertStatus | None = given(_EXPECTED)
+    expected_status: AlertStatus | None = given(EXPECTED_STATUS)
 
 
 @input_type
@@ -38,7 +35,7 @@ class AlertResolveInput:
 
     alert_id: str = given("The alert.", id_of="Alert")
     note: str | None = given("How it was resolved.", longest=2_000)
-    expected_status: AlertStatus | None = given(_EXPECTED)
+    expected_status: AlertStatus | None = given(EXPECTED_STATUS)
 
 
 @input_type
@@ -47,7 +44,7 @@ class AlertIgnoreInput:
 
     alert_id: str = given("The alert.", id_of="Alert")
     reason: str = given("Why it may be ignored.", longest=2_000)
-    expected_status: AlertStatus | None = given(_EXPECTED)
+    expected_status: AlertStatus | None = given(EXPECTED_STATUS)
 
 
 FIELDS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.graph.inputs import given, input_type
+from app.graph.inputs import EXPECTED_STATUS, given, input_type
 from app.graph.mutation import Shown, mutation, shown_id
 from app.graph.scalars import JSON
 from app.platform.commands import experiments, flags
@@ -69,15 +69,12 @@ class ExperimentUpdateInput:
     metadata: JSON | None = given("Open notes, all of them.")
 
 
-_EXPECTED = "The status that you believe it has; another one is a conflict."
-
-
 @input_type
 class ExperimentStartInput:
     """Which experiment begins."""
 
     experiment_id: str = given("The experiment.", id_of="Experiment")
-    expected_status: ExperimentStatus | None = given(_EXPECTED)
+    expected_status: ExperimentStatus | None = given(EXPECTED_STATUS)
 
 
 @input_type
@@ -85,7 +82,7 @@ class ExperimentCompleteInput:
     """Which experiment is over."""
 
     experiment_id: str = given("The experiment.", id_of="Experiment")
-    expected_status: ExperimentStatus | None = given(_EXPECTED)
+    expected_status: ExperimentStatus | None = given(EXPECTED_STATUS)
 
 
 @input_type
