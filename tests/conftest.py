@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 import structlog
+from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.actor import Actor, ActorKind
@@ -21,6 +22,7 @@ from db.connections import Connections, embedded_connections
 from db.embedded import EmbeddedPostgres
 from db.ids import new_id
 from db.migrate import upgrade
+from db.models.gateway import IdempotencyKey
 from db.session import Database
 from tests.demo import admin_of, demo_connections
 
@@ -136,6 +138,11 @@ class TenantUnderTest:
             row.tenant_id = self.id  # type: ignore[attr-defined]
             session.add(row)
             await session.flush()
+
+    async def forget_keys(self) -> None:
+        """What a day does to the tenant's idempotency keys; those of other tenants are other tests'."""
+        async with self.database.transaction(self.actor()) as session:
+            await session.execute(delete(IdempotencyKey).where(IdempotencyKey.tenant_id == self.id))
 
 
 async def make_tenant(database: Database, slug: str | None = None) -> TenantUnderTest:

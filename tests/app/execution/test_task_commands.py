@@ -62,8 +62,7 @@ async def test_bud_5_no_budget_is_said_with_null_or_0(desk: Desk, budget: float 
 
 
 async def keyed(desk: Desk, key: str, **given: Any) -> Done | Refused:
-    async with desk.tenant.database.platform() as connection:
-        await connection.exec_driver_sql("DELETE FROM gateway.idempotency_keys")
+    await desk.tenant.forget_keys()
     arguments = {"project_id": desk.tenant.project.id, "title": "A", "type": TaskType.OPS, **given}
     return await run(desk.tenant.database, desk.human, "create_task", arguments, Key.of("taskCreate", key, {}))
 

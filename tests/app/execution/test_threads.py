@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from app.auth.actor import Actor
 from app.commands import Done, Refusal, Refused
@@ -86,8 +85,7 @@ async def test_msg_1_the_same_key_posts_once(scene: Scene) -> None:
     )
     assert all(isinstance(one, Done) for one in outcomes)
     assert len(await scene.rows(models.Message)) == 1
-    async with scene.tenant.database.transaction(scene.person) as session:
-        await session.execute(text("DELETE FROM gateway.idempotency_keys"))  # as after 24 hours
+    await scene.tenant.forget_keys()
     late = await do(scene, "post_message", None, "k", task_id=scene.task.id, content="once")
     assert isinstance(late, Done)
     assert late.is_replay

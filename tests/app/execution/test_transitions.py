@@ -523,8 +523,7 @@ async def test_emg_4_no_new_assignment_in_an_emergency(desk: Desk, mode: Operato
 
 async def keyed(desk: Desk, key: str, task: models.Task, to: TaskStatus, **given: Any) -> Done | Refused:
     """A step with a key, without what the gateway remembers for a day."""
-    async with desk.tenant.database.platform() as connection:
-        await connection.exec_driver_sql("DELETE FROM gateway.idempotency_keys")
+    await desk.tenant.forget_keys()
     arguments = {"task_id": task.id, "to": to, **given}
     return await run(
         desk.tenant.database, desk.human, "transition_task", arguments, Key.of("taskTransition", key, {"to": to.value})
