@@ -33,7 +33,8 @@ _SETTINGS: Final = {
     # there is little that a plan for these very values could do better.
     "plan_cache_mode": "force_generic_plan",
 }
-_OF_THE_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+OF_THE_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+"""What a connection raises of its own."""
 _GONE: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError, OSError)
 """What is raised where the server, or the way to it, is no longer there."""
 
@@ -245,7 +246,7 @@ class _Held(AbstractAsyncContextManager[ReadConnection]):
         if error is None:
             self._pool.give_back(self._held)
             return
-        if isinstance(error, Exception) and not isinstance(error, _OF_THE_DRIVER):  # of the caller's own making
+        if isinstance(error, Exception) and not isinstance(error, OF_THE_DRIVER):  # of the caller's own making
             try:
                 await self._held.end()
             except BaseException:

@@ -148,6 +148,8 @@ class Database:
                 connections.read, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits
             )
         self.reads = ReadPool(connections.read, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
+        self.reads_behind = connections.read != connections.gateway
+        """Whether queries may be answered by a replica, which follows the primary with a delay."""
         self._platform = open_pool(connections.platform, size=platform_pool_size, wait_seconds=_PLATFORM_WAIT_SECONDS)
         for engine in (self.engine, self._platform):
             watch(engine)

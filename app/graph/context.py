@@ -37,6 +37,8 @@ class OperationContext:
         self._instance_token = instance_token
         self._recent = recent
         self._loaders: Loaders | None = None
+        self.performed: dict[str, Any] = {}
+        """By response key: the outcome of a command that has been run already, or what it raised."""
 
     @cached_property
     def reader(self) -> Reader:

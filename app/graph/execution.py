@@ -148,7 +148,7 @@ class Answered:
 
 
 class Shortcut(Protocol):
-    """A way to answer queries without a resolver a field, to the same result (decision 48)."""
+    """A way to answer queries and mutations without a resolver a field, to the same result (decision 48)."""
 
     async def answer(self, operation: Operation, variables: VariableValues, context: Any) -> Answered | None:
         """The answer; None where the resolvers are to give all of it."""
@@ -324,7 +324,7 @@ class Executor:
     async def _shortest(self, asked: _Asked) -> Outcome:
         """The answer by the shortcut as far as it goes, and by the resolvers."""
         answered = None
-        if self._shortcut is not None and asked.operation.kind is OperationType.QUERY:
+        if self._shortcut is not None and asked.operation.kind is not OperationType.SUBSCRIPTION:
             try:
                 async with asyncio.timeout(self.limits.timeout):
                     answered = await self._shortcut.answer(asked.operation, asked.values, asked.context)

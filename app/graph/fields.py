@@ -7,7 +7,7 @@ field costs more than the field.
 import enum
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -54,6 +54,18 @@ class RowsOf:
     is_list: bool
 
 
+@dataclass(frozen=True)
+class OfOutcome:
+    """What a payload's field shows of a command that was done: rows of an entity, by their ids; without an entity the
+    list of its refusals, which then is empty."""
+
+    entity: str | None = None
+    ids: Callable[[Any], Any] = lambda _outcome: None
+    """(outcome) -> the id, a list of them, or None."""
+    lasting: bool = False
+    """Whether such a row never changes."""
+
+
 class GraphField(StrawberryField):
     """A field with a resolver that gets graphql-core's source, info and coerced arguments."""
 
@@ -66,6 +78,10 @@ class GraphField(StrawberryField):
     """Which rows it shows, if it is a key of a JSON object that names some."""
     root: RootOf | None = None
     """What it gives, if it is a root field of the kit."""
+    perform: Callable[[Any, Mapping[str, Any]], Awaitable[Any]] | None = None
+    """(context, input) -> outcome, if it is the field of a command."""
+    of_outcome: OfOutcome | None = None
+    """What it shows of a command's outcome, if it is a payload's field and shows no more than that."""
 
 
 def optional(base: Any) -> Any:

@@ -19,9 +19,9 @@ from strawberry.tools import create_type
 from strawberry.types.field import StrawberryField
 
 from app.commands import COMMANDS, Body, Done, Refusal, Refused
-from app.graph.context import Info, context_of
+from app.graph.context import Info, OperationContext, context_of
 from app.graph.errors import BadUserInput, Forbidden
-from app.graph.fields import GraphField, argument, described_enum, graph_field, list_of, optional
+from app.graph.fields import GraphField, OfOutcome, argument, described_enum, graph_field, list_of, optional
 from app.graph.ids import global_id
 from app.graph.inputs import INPUTS, InputField, OverLong, arguments_of, given
 from app.graph.registry import ENTITIES, TYPES, Named, camel
@@ -115,20 +115,12 @@ def mutation(name: str, body: Body, input_cls: type, result: type | None, *, sho
     fields += [_shown_field(one) for one in shows]
     if isinstance(command.journal, ChangeRecordType):
         fields.append(_change_field())
-    fields.append(
-        graph_field(
-            "user_errors",
-            list_of(Named("UserError")),
-            "Why it was refused; empty if it was done.",
-            lambda outcome, _i: [outcome] if isinstance(outcome, Refused) else outcome.refused,
-        )
-    )
+    fields.append(_errors_field())
     TYPES[payload] = create_type(payload, fields, description=f"What came of `{camel(name)}`.")
     needs = " or ".join(f"`{one}`" for one in command.permissions) + (", save for oneself" if command.own else "")
     description = f"{command.summary}\n\nNeeds {needs}. Journal: {_journal(command.journal)}."
 
-    async def resolve(_root: Any, info: Info, input: Mapping[str, Any]) -> Done | Refused:
-        context = context_of(info)
+    async def perform(context: OperationContext, input: Mapping[str, Any]) -> Done | Refused:
         given_input = dict(input)
         text = given_input.pop("idempotencyKey", None)
         if text is not None and not 0 < len(text) <= LONGEST_KEY:
@@ -147,9 +139,17 @@ def mutation(name: str, body: Body, input_cls: type, result: type | None, *, sho
         finally:
             await context.renew()
 
-    return graph_field(
-        name, Named(payload), description, resolve, [argument("input", TYPES[input_name], "What to do, and to what.")]
-    )
+    async def resolve(_root: Any, info: Info, input: Mapping[str, Any]) -> Done | Refused:
+        context = context_of(info)
+        outcome = context.performed.pop(str(info.path.key), None)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome or await perform(context, input)
+
+    takes = [argument("input", TYPES[input_name], "What to do, and to what.")]
+    field = graph_field(name, Named(payload), description, resolve, takes)
+    field.perform = perform
+    return field
 
 
 def _take_key(input_cls: type) -> None:
@@ -167,20 +167,49 @@ def _take_key(input_cls: type) -> None:
     INPUTS[input_cls.__name__] += (InputField("idempotency_key", declared, None),)
 
 
-def _entity_field(name: str) -> GraphField:
-    field_name = name[0].lower() + name[1:]
+def _errors_field() -> GraphField:
+    field = graph_field(
+        "user_errors",
+        list_of(Named("UserError")),
+        "Why it was refused; empty if it was done.",
+        lambda outcome, _i: [outcome] if isinstance(outcome, Refused) else outcome.refused,
+    )
+    field.of_outcome = OfOutcome()
+    return field
+
+
+def _rows_field(name: str, annotation: Any, description: str, shown: OfOutcome) -> GraphField:
+    """A field of rows that are read anew, by the ids that the outcome has of them."""
 
     def resolve(outcome: Done | Refused, info: Info) -> Any:
-        if isinstance(outcome, Refused):
+        found = None if isinstance(outcome, Refused) else shown.ids(outcome)
+        if found is None:
             return None
-        row: Any = outcome.row
-        row_id = outcome.row_id if row is None else row.id
-        return None if row_id is None else context_of(info).loaders.row(ENTITIES[name]).load(row_id)
+        loader = context_of(info).loaders.row(ENTITIES[str(shown.entity)])
+        return loader.load_many(found) if isinstance(found, list) else loader.load(found)
 
-    return graph_field(field_name, optional(Named(name)), f"The {name} as it is now; null if refused.", resolve)
+    field = graph_field(name, optional(annotation), description, resolve)
+    field.of_outcome = shown
+    return field
+
+
+def _entity_field(name: str) -> GraphField:
+    def row_id(outcome: Done) -> UUID | None:
+        row: Any = outcome.row
+        return outcome.row_id if row is None else row.id
+
+    description = f"The {name} as it is now; null if refused."
+    return _rows_field(name[0].lower() + name[1:], Named(name), description, OfOutcome(name, row_id))
 
 
 def _shown_field(shown: Shown) -> GraphField:
+    def ids(outcome: Done) -> Any:
+        value = outcome.extras.get(shown.name, outcome.unkept.get(shown.name))
+        return _uuids(value) if isinstance(value, list) else value if value is None else _uuids([value])[0]
+
+    if shown.of is not None and shown.tell is None and shown.make is None:
+        return _rows_field(shown.name, shown.annotation, shown.description, OfOutcome(shown.of, ids))
+
     def resolve(outcome: Done | Refused, info: Info) -> Any:
         if isinstance(outcome, Refused):
             return None
@@ -188,11 +217,7 @@ def _shown_field(shown: Shown) -> GraphField:
             return shown.tell(outcome)
         if shown.make is not None:
             return shown.make(outcome.extras, info)
-        value = outcome.extras.get(shown.name, outcome.unkept.get(shown.name))
-        if value is None or shown.of is None:
-            return value
-        loader = context_of(info).loaders.row(ENTITIES[shown.of])
-        return loader.load_many(_uuids(value)) if isinstance(value, list) else loader.load(_uuids([value])[0])
+        return outcome.extras.get(shown.name, outcome.unkept.get(shown.name))
 
     return graph_field(shown.name, optional(shown.annotation), shown.description, resolve)
 
@@ -202,16 +227,11 @@ def _uuids(texts: Sequence[Any]) -> list[Any]:
 
 
 def _change_field() -> GraphField:
-    def resolve(outcome: Done | Refused, info: Info) -> Any:
-        if isinstance(outcome, Refused) or outcome.change_id is None:
-            return None
-        return context_of(info).loaders.row(ENTITIES["ChangeRecord"]).load(outcome.change_id)
-
-    return graph_field(
+    return _rows_field(
         "change_record",
-        optional(Named("ChangeRecord")),
+        Named("ChangeRecord"),
         "The command's own record in the change log; null if refused, or if nothing changed.",
-        resolve,
+        OfOutcome("ChangeRecord", lambda outcome: outcome.change_id, lasting=True),
     )
 
 

@@ -6,6 +6,7 @@
     columns.py      how each kind of column is read and written
     json_values.py  objects out of JSON columns
     statements.py   the kit's statements as text, with the places where their values come from
+    payload.py      what a mutation's answer shows of its outcome
     compiler.py     the cache of plans, and the door for the executor
 
 It knows the kit and no domain: what a type shows is in the metadata that its declaration left behind. What it cannot

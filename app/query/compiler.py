@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-import asyncpg
 import structlog
 from graphql import (
     DirectiveNode,
     DocumentNode,
     FragmentDefinitionNode,
+    GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
+    OperationType,
     VariableNode,
     Visitor,
     visit,
@@ -21,14 +22,16 @@ from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
 
 from app.auth.actor import ActorKey
+from app.commands import Done
 from app.graph.context import OperationContext
 from app.graph.documents import Document, Lru, Operation
 from app.graph.execution import Answered
 from app.query.columns import Differently, Impossible
+from app.query.payload import Payload
 from app.query.plan import Plan, Run
 from app.query.selection import Planner
 from app.query.statements import Statement
-from db.reads import is_gone
+from db.reads import OF_THE_DRIVER, ReadConnection, is_gone
 
 PlanKey: TypeAlias = tuple[str, str | None, ActorKey, tuple[Any, ...]]
 """(hash of the document, operation, permissions, values of the variables that decide directives)."""
@@ -56,24 +59,65 @@ class Compiler:
     async def answer(
         self, operation: Operation, variables: VariableValues, context: OperationContext
     ) -> Answered | None:
-        """What can be answered of a query here; None where the reference way is to answer all of it.
+        """What can be answered of a query or a mutation here; None where the reference way is to answer all of it.
 
         Raises what the database raises.
         """
         kept = self._plan(operation, variables, context)
-        plan = kept.plan
+        if isinstance(kept.plan, Payload):
+            return await self._perform(kept.plan, kept, variables, context)
+        return await self._query(kept.plan, kept, variables, context)
+
+    async def _query(
+        self, plan: Plan, kept: _Kept, variables: VariableValues, context: OperationContext
+    ) -> Answered | None:
         if not plan.compiled:
             return None
+
+        async def read(run: Run, connection: ReadConnection) -> Mapping[str, Any]:
+            return await _in_snapshot(connection, plan.needs_snapshot(run), lambda: plan.data(run))
+
         try:
             if plan.rest:
                 # The reference way answers the rest: both look at its snapshot.
                 return Answered(await plan.data(kept.run(context, variables, context.reading.fetch)), plan.rest)
-            return Answered(await _on_own_connection(plan, kept, context, variables), ())
+            return Answered(await _on_own_connection(read, kept, context, variables), ())
         except (Differently, Impossible) as given_up:
             log.debug("query_left_to_resolvers", reason=str(given_up))
             return None
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except OF_THE_DRIVER:
             raise
+        except Exception as error:
+            self.failed(error)
+            return None
+
+    async def _perform(
+        self, payload: Payload, kept: _Kept, variables: VariableValues, context: OperationContext
+    ) -> Answered | None:
+        """Run the command. Where the answer cannot be made here, the resolvers find what came of it in the context."""
+        if context.database.reads_behind:
+            return None  # a replica may not have yet what was written just now
+        try:
+            given = payload.given(variables)
+        except GraphQLError:
+            return None
+        try:
+            outcome = await payload.perform(context, given)
+        except Exception as error:
+            context.performed[payload.key] = error
+            return None
+        context.performed[payload.key] = outcome
+        if not isinstance(outcome, Done) or outcome.refused:
+            return None  # the resolvers have the words for a refusal
+        done = outcome
+
+        async def read(run: Run, connection: ReadConnection) -> Mapping[str, Any]:
+            return await _in_snapshot(connection, payload.needs_snapshot, lambda: payload.data(run, done))
+
+        try:
+            return Answered(await _on_own_connection(read, kept, context, variables), ())
+        except (Differently, *OF_THE_DRIVER):
+            return None
         except Exception as error:
             self.failed(error)
             return None
@@ -94,7 +138,8 @@ class Compiler:
                 {name: variables.sources[name] for name in names},
                 {name: variables.coerced[name] for name in names if name in variables.coerced},
             )
-            plan = Planner(self._schema, fragments, operation.node, few, context.actor).plan()
+            planner = Planner(self._schema, fragments, operation.node, few, context.actor)
+            plan = _payload(planner) if operation.kind is OperationType.MUTATION else planner.plan()
             size = _PLAN_BYTES + len(document.text) * _BYTES_PER_CHARACTER
             kept = _Kept(plan, size, lambda made: self._plans.put(key, made, made.size))
             self._plans.put(key, kept, size)
@@ -116,7 +161,7 @@ class Compiler:
 class _Kept:
     """A plan in the cache, and what it takes of memory, which grows with its statements."""
 
-    def __init__(self, plan: Plan, size: int, resized: Callable[[_Kept], None]) -> None:
+    def __init__(self, plan: Plan | Payload, size: int, resized: Callable[[_Kept], None]) -> None:
         self.plan = plan
         self.size = size
         self._resized = resized
@@ -135,18 +180,22 @@ class _Kept:
         self._resized(self)
 
 
+Read: TypeAlias = Callable[[Run, ReadConnection], Awaitable[Mapping[str, Any]]]
+"""Reads an answer's data on a connection."""
+
+
 async def _on_own_connection(
-    plan: Plan, kept: _Kept, context: OperationContext, variables: VariableValues
+    read: Read, kept: _Kept, context: OperationContext, variables: VariableValues
 ) -> Mapping[str, Any]:
     try:
-        return await _once(plan, kept, context, variables)
+        return await _once(read, kept, context, variables)
     except Exception as error:
         if not is_gone(error):
             raise
-    return await _once(plan, kept, context, variables)  # nothing was done but reading, so it may be done again
+    return await _once(read, kept, context, variables)  # nothing was done but reading, so it may be done again
 
 
-async def _once(plan: Plan, kept: _Kept, context: OperationContext, variables: VariableValues) -> Mapping[str, Any]:
+async def _once(read: Read, kept: _Kept, context: OperationContext, variables: VariableValues) -> Mapping[str, Any]:
     reading = context.reading
     async with reading.database.reads.connection(context.actor.tenant_id) as connection:
 
@@ -154,13 +203,25 @@ async def _once(plan: Plan, kept: _Kept, context: OperationContext, variables: V
             reading.statements += 1
             return await connection.fetch(sql, arguments)
 
-        run = kept.run(context, variables, fetch)
-        if not plan.needs_snapshot(run):
-            return await plan.data(run)
-        await connection.begin()
-        data = await plan.data(run)
-        await connection.end()
-        return data
+        return await read(kept.run(context, variables, fetch), connection)
+
+
+async def _in_snapshot(
+    connection: ReadConnection, is_needed: bool, data: Callable[[], Awaitable[Mapping[str, Any]]]
+) -> Mapping[str, Any]:
+    if not is_needed:
+        return await data()
+    await connection.begin()
+    found = await data()
+    await connection.end()
+    return found
+
+
+def _payload(planner: Planner) -> Plan | Payload:
+    try:
+        return planner.payload()
+    except Impossible:
+        return Plan({}, ())
 
 
 class _Deciding(Visitor):

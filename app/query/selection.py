@@ -20,6 +20,7 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     get_named_type,
+    get_nullable_type,
     is_list_type,
     is_non_null_type,
     is_object_type,
@@ -33,6 +34,7 @@ from app.graph.fields import GraphField, OfRow
 from app.graph.registry import ENTITIES, EntityType, PointsTo, Relation, Through, ToMany, ToOne
 from app.query.columns import Differently, Impossible, Write, stored, writer
 from app.query.json_values import JsonColumn
+from app.query.payload import Constant, NoErrors, Payload, PayloadPart, RowsPart
 from app.query.plan import (
     Edges,
     JsonChild,
@@ -92,6 +94,35 @@ class Planner:
                 roots[key] = None
                 rest += [one.node for one in details]
         return Plan(roots, rest)
+
+    def payload(self) -> Payload:
+        """The plan of a mutation. Raises Impossible where the resolvers are to answer it."""
+        mutation = self._schema.mutation_type
+        assert mutation is not None  # noqa: S101 - it has one
+        collected = collect_fields(self._schema, self._fragments, self._variables, mutation, self._operation)
+        if len(collected.grouped_field_set) != 1:
+            raise Impossible("several mutations, which run one after the other")
+        ((key, details),) = collected.grouped_field_set.items()
+        node = details[0].node
+        field = mutation.fields.get(node.name.value)
+        perform = None if field is None else _definition(field).perform
+        if field is None or perform is None:
+            raise Impossible(node.name.value)
+        kind = _object_type(field)
+        parts = {alias: self._part(kind, inner) for alias, inner in self._fields(kind, details).items()}
+        return Payload(key, perform, field, node, parts)
+
+    def _part(self, kind: GraphQLObjectType, details: Details) -> PayloadPart:
+        name = details[0].node.name.value
+        if name == "__typename":
+            return Constant(kind.name)
+        shown = _definition(kind.fields[name]).of_outcome
+        if shown is None:
+            raise Impossible(f"{kind.name}.{name}")
+        if shown.entity is None:
+            return NoErrors()
+        is_list = is_list_type(get_nullable_type(kind.fields[name].type))
+        return RowsPart(self._single(ENTITIES[shown.entity], details, several=is_list), shown)
 
     # Roots
 
