@@ -23,6 +23,7 @@ from app.graph.fields import GraphField
 from app.graph.reading import refuse_unreadable
 from app.graph.registry import ENTITIES
 from app.query.compiler import Compiler
+from app.query.plan import Plan
 from app.schema import schema
 from db import models
 from db.session import Database
@@ -56,6 +57,7 @@ class Watched(Compiler):
         """The compiler's answer."""
         answered = await super().answer(operation, variables, context)
         plan = self._plan(operation, variables, context).plan
+        assert isinstance(plan, Plan)
         given_up = "resolvers" if plan.compiled else "left"
         self.last = given_up if answered is None else "both" if answered.rest else "compiled"
         self.ways[self.last] += 1

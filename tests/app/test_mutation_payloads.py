@@ -1,0 +1,231 @@
+"""Payloads compiled: the same as the resolvers', the command run once whatever happens to the reading after it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+import asyncpg
+import orjson
+import pytest
+from graphql import GraphQLField, GraphQLObjectType, get_named_type, is_leaf_type
+from sqlalchemy import func, select
+
+from app.auth.actor import Actor, ActorKind, platform_actor
+from app.graph.context import OperationContext
+from app.graph.documents import Operation
+from app.graph.execution import Answered, Executor, GraphQLRequest, Outcome
+from app.graph.fields import GraphField
+from app.graph.registry import ENTITIES, ToOne
+from app.query.compiler import Compiler
+from app.query.payload import Payload
+from app.schema import schema
+from db.models import ChangeRecord
+from db.reads import ReadConnection
+from db.session import Database
+from tests.app.mutation_stage import Stage, make_stage
+from tests.app.test_mutations import MUTATIONS, NAMES, command_of, document, good
+from tests.asking import SEAL, compiling
+from tests.conftest import TenantUnderTest, make_tenant
+
+PAUSE = """
+mutation($input: AgentInstanceTransitionInput!) {
+  moved: agentInstanceTransition(input: $input) {
+    __typename
+    it: agentInstance { id state version { template { name } instances(first: 2) { totalCount } } }
+    changeRecord { id type beforeState }
+    userErrors { code message field allowedTransitions }
+  }
+}
+"""
+
+
+class Watched(Compiler):
+    """A compiler that tells whether it gave an answer, and lets no fault of its own pass."""
+
+    def __init__(self) -> None:
+        super().__init__(schema()._schema)
+        self.answered: list[bool] = []
+        self.plan: Any = None
+
+    async def answer(self, operation: Operation, variables: Any, context: OperationContext) -> Answered | None:
+        """The compiler's answer."""
+        self.plan = self._plan(operation, variables, context).plan
+        found = await super().answer(operation, variables, context)
+        self.answered.append(found is not None)
+        return found
+
+    def failed(self, error: Exception) -> None:
+        """A fault is a fault here."""
+        raise error
+
+
+@pytest.fixture
+async def stage(tenant: TenantUnderTest) -> Stage:
+    """The rows that inputs name."""
+    return await make_stage(tenant)
+
+
+async def sent(executor: Executor, database: Database, actor: Actor, text: str, made: dict[str, Any]) -> Outcome:
+    """The outcome of a mutation."""
+    async with database.read(actor) as reading:
+        context = OperationContext(actor, reading, "test", seal=SEAL)
+        return await executor.execute(GraphQLRequest(text, {"input": made}), context, "test")
+
+
+def data(outcome: Outcome) -> Any:
+    """The data as JSON has it."""
+    return orjson.loads(orjson.dumps(outcome.data))
+
+
+def all_of(name: str) -> str:
+    """Every row that a payload shows by its id, with its columns and its to-one relations. Fields that compute have a
+    way of their own."""
+    payload = get_named_type(MUTATIONS[name].type)
+    assert isinstance(payload, GraphQLObjectType)
+    shown = []
+    for key, field in payload.fields.items():
+        kind = get_named_type(field.type)
+        if _definition(field).of_outcome is not None and isinstance(kind, GraphQLObjectType) and "id" in kind.fields:
+            shown.append(f"{key} {{ {_plain(kind)} }}")
+    return " ".join(shown)
+
+
+def _plain(kind: GraphQLObjectType) -> str:
+    relations = ENTITIES[kind.name].relations
+    shown = ["__typename id"]
+    for key, field in kind.fields.items():
+        definition = field.extensions.get("strawberry-definition")
+        if not isinstance(definition, GraphField) or field.args:
+            continue
+        if definition.of_row is not None and is_leaf_type(get_named_type(field.type)):
+            shown.append(key)
+        elif isinstance(relations.get(definition.python_name), ToOne):
+            shown.append(f"{key} {{ id }}")
+    return " ".join(shown)
+
+
+def _definition(field: GraphQLField) -> GraphField:
+    definition = field.extensions["strawberry-definition"]
+    assert isinstance(definition, GraphField)
+    return definition
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_it_shows_what_the_resolvers_show(database: Database, name: str) -> None:
+    """Both read what one command left: the second is the replay of its key."""
+    stage = await make_stage(await make_tenant(database))
+    command = command_of(name)
+    is_platforms = ActorKind.PLATFORM in command.callers and ActorKind.OPERATOR not in command.callers
+    actor = platform_actor(datetime.now(UTC) + timedelta(hours=1)) if is_platforms else stage.admin
+    made = {**good(name, stage), "idempotencyKey": "k"}
+    text = document(name, "" if is_platforms else all_of(name))  # the platform reads no tenant
+    compiler = Watched()
+    first = await sent(compiling(compiler), database, actor, text, made)
+    again = await sent(compiling(), database, actor, text, made)
+    assert not [*first.errors, *again.errors]
+    with patch.object(Compiler, "answer", lambda *_: _nothing()):
+        expected = await sent(compiling(), database, actor, text, made)
+    assert not expected.errors
+    assert data(again) == data(expected)
+    assert isinstance(compiler.plan, Payload)
+    assert compiler.answered == [True], "left to the resolvers without need"
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def records(stage: Stage) -> int:
+    """How many change records the tenant has."""
+    async with stage.tenant.database.transaction(stage.admin) as session:
+        statement = select(func.count()).select_from(ChangeRecord).where(ChangeRecord.tenant_id == stage.tenant.id)
+        return int(await session.scalar(statement) or 0)
+
+
+async def test_its_rows_may_go_as_deep_as_a_query(stage: Stage) -> None:
+    """Aliases, `__typename`, relations in both directions."""
+    made = {"instanceId": stage.id_of("AgentInstance"), "to": "PAUSED"}
+    outcome = await sent(compiling(Watched()), stage.tenant.database, stage.admin, PAUSE, made)
+    moved = data(outcome)["moved"]
+    assert moved["__typename"] == "AgentInstanceTransitionPayload"
+    assert moved["it"]["state"] == "PAUSED"
+    assert moved["it"]["version"]["template"] == {"name": "Scout"}
+    assert moved["it"]["version"]["instances"]["totalCount"] >= 1
+    assert moved["changeRecord"]["beforeState"] == {"state": "ACTIVE"}
+    assert moved["userErrors"] == []
+
+
+async def test_a_refusal_is_told_by_the_resolvers_and_the_command_run_once(stage: Stage) -> None:
+    """With the field, and the steps that there would have been."""
+    made = {"instanceId": stage.id_of("AgentInstance"), "to": "ACTIVE"}
+    outcome = await sent(compiling(Watched()), stage.tenant.database, stage.admin, PAUSE, made)
+    moved = data(outcome)["moved"]
+    (refusal,) = moved["userErrors"]
+    assert (moved["it"], moved["changeRecord"]) == (None, None)
+    assert (refusal["code"], refusal["field"]) == ("INVALID_STATE_TRANSITION", ["input", "to"])
+    assert "PAUSED" in refusal["allowedTransitions"]
+    assert await records(stage) == 0
+
+
+@pytest.mark.parametrize("wrong", ["x", "ver_00000000000000000000000000000000", "ins_1"])
+async def test_a_wrong_id_is_told_by_the_resolvers(stage: Stage, wrong: str) -> None:
+    """With the path of the mutation, under its alias."""
+    made = {"to": "PAUSED", "instanceId": wrong}
+    outcome = await sent(compiling(Watched()), stage.tenant.database, stage.admin, PAUSE, made)
+    assert outcome.code == "BAD_USER_INPUT"
+    assert outcome.errors[0]["path"] == ["moved"]
+
+
+async def test_who_may_not_is_told_so(stage: Stage) -> None:
+    made = {"instanceId": stage.id_of("AgentInstance"), "to": "PAUSED"}
+    actor = stage.without("write:instances")
+    outcome = await sent(compiling(Watched()), stage.tenant.database, actor, PAUSE, made)
+    assert (outcome.code, data(outcome)) == ("FORBIDDEN", None)
+    assert await records(stage) == 0
+
+
+async def test_where_the_reading_fails_the_resolvers_answer_and_nothing_is_done_twice(stage: Stage) -> None:
+    """The connection is lost after the commit."""
+
+    async def lost(*_given: Any) -> Any:
+        raise asyncpg.ConnectionDoesNotExistError("the connection was closed")
+
+    made = {"instanceId": stage.id_of("AgentInstance"), "to": "PAUSED"}
+    compiler = Watched()
+    with patch.object(ReadConnection, "fetch", lost):
+        outcome = await sent(compiling(compiler), stage.tenant.database, stage.admin, PAUSE, made)
+    assert not outcome.errors
+    assert compiler.answered == [False]
+    assert data(outcome)["moved"]["it"]["state"] == "PAUSED"
+    assert await records(stage) == 1
+
+
+async def test_a_replica_is_not_asked(stage: Stage) -> None:
+    """It may not have yet what was written just now."""
+    made = {"instanceId": stage.id_of("AgentInstance"), "to": "PAUSED"}
+    compiler = Watched()
+    with patch.object(stage.tenant.database, "reads_behind", True):
+        outcome = await sent(compiling(compiler), stage.tenant.database, stage.admin, PAUSE, made)
+    assert compiler.answered == [False]
+    assert data(outcome)["moved"]["it"]["state"] == "PAUSED"
+    assert await records(stage) == 1
+
+
+async def test_several_mutations_run_one_after_the_other(stage: Stage) -> None:
+    """The second sees what the first did."""
+    text = """
+    mutation($a: AgentInstanceTransitionInput!, $b: AgentInstanceTransitionInput!) {
+      a: agentInstanceTransition(input: $a) { agentInstance { state } }
+      b: agentInstanceTransition(input: $b) { agentInstance { state } }
+    }
+    """
+    agent = stage.id_of("AgentInstance")
+    variables = {"a": {"instanceId": agent, "to": "PAUSED"}, "b": {"instanceId": agent, "to": "ACTIVE"}}
+    async with stage.tenant.database.read(stage.admin) as reading:
+        context = OperationContext(stage.admin, reading, "test", seal=SEAL)
+        outcome = await compiling().execute(GraphQLRequest(text, variables), context, "test")
+    shown = {key: value["agentInstance"]["state"] for key, value in data(outcome).items()}
+    assert shown == {"a": "PAUSED", "b": "ACTIVE"}
+    assert await records(stage) == 2
