@@ -8,8 +8,8 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -17,6 +17,17 @@ from db.connections import Connection
 from db.json_text import dump_json
 
 CONNECT_SECONDS: Final = 10
+OF_THE_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+"""What a connection raises of its own."""
+_GONE: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError, OSError)
+"""What is raised where the server, or the way to it, is no longer there."""
+_STATEMENTS: Final = 250
+"""Prepared statements that a connection keeps: about as many as there are kinds of statement in all commands."""
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether a statement failed because the connection did, so that it may be sent again on another one."""
+    return isinstance(error, _GONE) and not isinstance(error, TimeoutError)
 
 
 class PoolExhausted(TimeoutError):
@@ -41,7 +52,11 @@ def open_pool(
         hide_parameters=True,  # an error that quotes its parameters would put people's data into the log
         json_serializer=dump_json,
         json_deserializer=orjson.loads,
-        connect_args={"timeout": CONNECT_SECONDS, "server_settings": own},
+        connect_args={
+            "timeout": CONNECT_SECONDS,
+            "server_settings": own,
+            "prepared_statement_cache_size": _STATEMENTS,
+        },
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return engine
@@ -78,7 +93,7 @@ async def fetch_row(
         try:
             found: Mapping[str, Any] | None = await driver.fetchrow(sql, *arguments)
             return found
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except OF_THE_DRIVER as error:
             if not driver.is_closed():
                 raise
             await connection.invalidate(error)
@@ -93,28 +108,50 @@ async def begin(engine: AsyncEngine, tenant_id: UUID, *, read_only: bool = False
     """A connection with a transaction of the tenant, for the caller to close; `read_only` is one snapshot for all of
     its statements.
 
-    Where the connection turns out dead another one is taken, once: nothing has been done on it yet. Raises
-    PoolExhausted.
+    Where a connection turns out dead the next one is taken: nothing has been done on it yet. Raises PoolExhausted,
+    SQLAlchemy's errors where none can be opened, and asyncpg's errors.
     """
-    try:
-        return await _begin(engine, tenant_id, read_only)
-    except DBAPIError as error:
-        if not error.connection_invalidated:
-            raise
-        # SQLAlchemy has marked all connections that are as old; the next one is new.
-        return await _begin(engine, tenant_id, read_only)
+    # One message, one round trip. The tenant is gone with the transaction, and a UUID needs no quoting.
+    mode = " ISOLATION LEVEL REPEATABLE READ, READ ONLY" if read_only else ""
+    opening = f"BEGIN{mode}; SELECT set_config('app.tenant_id', '{tenant_id}', true)"
+    pool: Any = engine.pool
+    for left in range(pool.size(), -1, -1):  # after a failover all that are open may be dead
+        connection = await take(engine)
+        try:
+            await _open(connection, opening)
+        except OF_THE_DRIVER as error:
+            if not left or not is_gone(error):
+                raise
+        else:
+            return connection
+    raise AssertionError("unreachable")
 
 
-async def _begin(engine: AsyncEngine, tenant_id: UUID, read_only: bool) -> AsyncConnection:
-    connection = await take(engine)
+async def _open(connection: AsyncConnection, opening: str) -> None:
     try:
-        if read_only:
-            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        await connection.execute(
-            text("SELECT set_config('app.tenant_id', :tenant, true)"),  # gone with the transaction
-            {"tenant": str(tenant_id)},
-        )
-    except BaseException:
+        adapted: Any = (await connection.get_raw_connection()).dbapi_connection
+        driver = adapted.driver_connection
+        await driver.execute(opening)
+        # SQLAlchemy would begin a transaction with its first statement; now it has only to end this one.
+        adapted._transaction = _Begun(driver)
+    except BaseException as error:
+        await connection.invalidate(error)
         await connection.close()
         raise
-    return connection
+
+
+class _Begun:
+    """A transaction that has begun, as SQLAlchemy's adapter of asyncpg knows one."""
+
+    __slots__ = ("_driver",)
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+
+    async def commit(self) -> None:
+        """Keep what was done."""
+        await self._driver.execute("COMMIT")
+
+    async def rollback(self) -> None:
+        """Undo it."""
+        await self._driver.execute("ROLLBACK")

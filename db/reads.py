@@ -19,7 +19,7 @@ from uuid import UUID
 import asyncpg
 
 from db.connections import Connection
-from db.pool import CONNECT_SECONDS, PoolExhausted
+from db.pool import CONNECT_SECONDS, OF_THE_DRIVER, PoolExhausted
 
 _STATEMENTS: Final = 250
 """Prepared statements that a connection keeps; each holds its plan, in Postgres and here."""
@@ -33,10 +33,6 @@ _SETTINGS: Final = {
     # there is little that a plan for these very values could do better.
     "plan_cache_mode": "force_generic_plan",
 }
-OF_THE_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
-"""What a connection raises of its own."""
-_GONE: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError, OSError)
-"""What is raised where the server, or the way to it, is no longer there."""
 
 
 class ReadConnection:
@@ -255,8 +251,3 @@ class _Held(AbstractAsyncContextManager[ReadConnection]):
             self._pool.give_back(self._held)
             return
         self._pool.discard(self._held)
-
-
-def is_gone(error: BaseException) -> bool:
-    """Whether a statement failed because the connection did, so that it may be sent again on another one."""
-    return isinstance(error, _GONE) and not isinstance(error, TimeoutError)

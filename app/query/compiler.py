@@ -31,7 +31,8 @@ from app.query.payload import Payload
 from app.query.plan import Plan, Run
 from app.query.selection import Planner
 from app.query.statements import Statement
-from db.reads import OF_THE_DRIVER, ReadConnection, is_gone
+from db.pool import OF_THE_DRIVER, is_gone
+from db.reads import ReadConnection
 
 PlanKey: TypeAlias = tuple[str, str | None, ActorKey, tuple[Any, ...]]
 """(hash of the document, operation, permissions, values of the variables that decide directives)."""

@@ -12,8 +12,8 @@ import pytest
 from db import models
 from db.connections import Connections
 from db.ids import new_id
-from db.pool import PoolExhausted
-from db.reads import ReadPool, is_gone
+from db.pool import PoolExhausted, is_gone
+from db.reads import ReadPool
 from tests.conftest import TenantUnderTest
 
 TENANT = "SELECT current_setting('app.tenant_id')"
