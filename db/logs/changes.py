@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import rfc8785
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.base import ENTITY_NAMES, JsonObject
@@ -95,28 +94,27 @@ class AppendedChange(NamedTuple):
     hash: str
 
 
-_APPEND_CHANGES: Final = text(
-    f"""
+_APPEND_CHANGES: Final = f"""
 WITH head AS (
     UPDATE gateway.tenant_counters
     SET change_prev_hash = change_hash,
-        change_hash = gateway.chain_head(change_hash, change_seq, CAST(:hashes AS text[])),
-        change_seq = change_seq + cardinality(CAST(:hashes AS text[]))
-    WHERE tenant_id = :tenant_id
-    RETURNING change_prev_hash, change_seq - cardinality(CAST(:hashes AS text[])) AS base
+        change_hash = gateway.chain_head(change_hash, change_seq, $3::text[]),
+        change_seq = change_seq + cardinality($3::text[])
+    WHERE tenant_id = $1
+    RETURNING change_prev_hash, change_seq - cardinality($3::text[]) AS base
 )
 INSERT INTO change_records ({", ".join(_CONTENT)}, created_at, content_hash, seq, prev_hash, hash)
 SELECT {", ".join(f"content.{name}" for name in _CONTENT)},
     given.created_at, given.content_hash, link.seq, link.prev_hash, link.hash
 FROM head
-CROSS JOIN LATERAL gateway.chain(head.change_prev_hash, head.base, CAST(:hashes AS text[])) AS link
-JOIN unnest(CAST(:texts AS text[]), CAST(:hashes AS text[]), CAST(:created AS timestamptz[]))
+CROSS JOIN LATERAL gateway.chain(head.change_prev_hash, head.base, $3::text[]) AS link
+JOIN unnest($2::text[], $3::text[], $4::timestamptz[])
     WITH ORDINALITY AS given (canonical, content_hash, created_at, ord) USING (ord)
 CROSS JOIN LATERAL jsonb_to_record(given.canonical::jsonb)
     AS content ({", ".join(f"{name} {kind}" for name, kind in _CONTENT.items())})
 RETURNING id, seq, hash
 """
-)
+"""Of the tenant, and each record's canonical text, its hash and when it was made."""
 
 
 async def append_change_records(
@@ -131,16 +129,16 @@ async def append_change_records(
     if not records:
         return []
     texts = [_canonical({**_fields(record), "tenant_id": tenant_id}) for record in records]
-    result = await connection.execute(
+    result = await connection.exec_driver_sql(
         _APPEND_CHANGES,
-        {
-            "tenant_id": tenant_id,
-            "texts": [one.decode() for one in texts],
-            "hashes": [hashlib.sha256(one).hexdigest() for one in texts],
-            "created": [created_at(record.id) for record in records],
-        },
+        (
+            tenant_id,
+            [one.decode() for one in texts],
+            [hashlib.sha256(one).hexdigest() for one in texts],
+            [created_at(record.id) for record in records],
+        ),
     )
-    appended = sorted((AppendedChange(*row) for row in result), key=lambda one: one.seq)
+    appended = sorted((AppendedChange._make(row) for row in result), key=lambda one: one.seq)
     if not appended:
         raise no_counters(tenant_id)
     return appended
