@@ -36,6 +36,14 @@ AGENTS: Final = 64
 TOOL: Final = "search"
 """A tool that the genome has, and that is GREEN."""
 
+CHANGES: Final = """
+CREATE TABLE bench_changes (
+    id uuid PRIMARY KEY, tenant_id uuid NOT NULL, type text NOT NULL, target_id uuid NOT NULL,
+    before_state jsonb, after_state jsonb, created_at timestamptz NOT NULL
+)
+"""
+"""Where a contender that is not the gateway records a change."""
+
 _GENOME: Final[Mapping[str, Any]] = {
     "modelConfig": {"primaryModel": "m-1", "temperature": 0.2},
     "promptBundleHash": "p1",
@@ -72,6 +80,7 @@ class Tenant:
     operator: str
     """Subject of an Admin."""
     instances: Sequence[UUID]
+    id: UUID
 
 
 @contextmanager
@@ -91,6 +100,7 @@ def open_empty_fleet() -> Iterator[Fleet]:
                 platform_database_url=platform,
             )
             migrate_database(settings, quiet=True)
+            asyncio.run(_execute(owner, f"{CHANGES}; GRANT SELECT, INSERT ON bench_changes TO {roles.PLATFORM}"))
             yield Fleet(
                 directory=directory,
                 gateway_url=gateway,
@@ -117,8 +127,8 @@ def populate(fleet: Fleet, server: Server, tokens: LocalTokens) -> list[Tenant]:
         answer = orjson.loads(server.ask(post(platform, _BOOTSTRAP, given)))
         if answer.get("errors") or answer["data"]["tenantBootstrap"]["userErrors"]:
             raise FleetUnusable(f"{slug} could not be made: {answer}")
-        instances = asyncio.run(_add_agents(fleet, slug))
-        tenants.append(Tenant(slug, people[0]["authId"], instances))
+        tenant_id, instances = asyncio.run(_add_agents(fleet, slug))
+        tenants.append(Tenant(slug, people[0]["authId"], instances, tenant_id))
     return tenants
 
 
@@ -132,7 +142,7 @@ def post(token: str, text: str, given: Mapping[str, Any]) -> Request:
     return Request("/graphql", orjson.dumps({"query": text, "variables": {"input": given}}), headers)
 
 
-async def _add_agents(fleet: Fleet, slug: str) -> list[UUID]:
+async def _add_agents(fleet: Fleet, slug: str) -> tuple[UUID, list[UUID]]:
     settings = fleet.settings()
     database = open_database(settings, await find_connections(settings))
     try:
@@ -169,7 +179,7 @@ async def _add_agents(fleet: Fleet, slug: str) -> list[UUID]:
             for rows in ([template], [version], instances):
                 session.add_all(rows)
                 await session.flush()
-            return [one.id for one in instances]
+            return place.id, [one.id for one in instances]
     finally:
         await database.close()
 

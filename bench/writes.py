@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final
 
@@ -31,6 +33,14 @@ from bench.load import Job, LoadGenerator, load_generator
 from bench.processes import cpu_seconds, resident_bytes
 from bench.rounds import Measurement, median, summary
 from bench.write_fleet import TOOL, Tenant, WritingGateway, journal_rows, open_empty_fleet, populate, post, wake_all
+from bench.write_rivals import (
+    POSTGRAPHILE_ANSWERS,
+    PlainWrites,
+    PostgraphileWrites,
+    contenders,
+    plain_lane,
+    postgraphile_lane,
+)
 from db.embedded import EmbeddedPostgresError
 
 _TRANSITION: Final = """
@@ -61,6 +71,8 @@ class Write:
     """What is answered to each of these, as JSON."""
     journals: tuple[int, int]
     """Change records and op events that one leaves at least; what it leaves must be the same for all of them."""
+    by: str = "gateway"
+    """The contender that does it."""
 
 
 def _pause_and_resume(tokens: LocalTokens, tenant: Tenant, agent: int) -> Sequence[Request]:
@@ -108,6 +120,27 @@ WRITES: Final = (
     ),
 )
 
+_M1, _ = WRITES
+RIVALS: Final = (
+    Write(
+        "M1, plain",
+        PlainWrites.what,
+        lambda _tokens, tenant, agent: plain_lane(_TRANSITION, tenant, agent),
+        _M1.answers,
+        (0, 0),
+        PlainWrites.name,
+    ),
+    Write(
+        "M1, PostGraphile",
+        PostgraphileWrites.what,
+        postgraphile_lane,
+        POSTGRAPHILE_ANSWERS,
+        (0, 0),
+        PostgraphileWrites.name,
+    ),
+)
+"""M1 by the others."""
+
 Cell = tuple[str, int, int]
 """Write, tenants, connections."""
 
@@ -117,6 +150,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=0.1, help="How long, each time.")] = 3.0,
     connections: Annotated[str, typer.Option(help="Numbers from 1 to 64, separated by commas.")] = "1,16,64",
     name: Annotated[str, typer.Option(help="Name of the files in bench/results.")] = "writes",
+    rivals: Annotated[bool, typer.Option(help="Whether the others take part as well.")] = True,
 ) -> None:
     """Measure M1 and P1 over one tenant and over eight, and write bench/results/NAME.md and NAME.json."""
     try:
@@ -127,16 +161,23 @@ def main(
         raise typer.BadParameter("Numbers from 1 to 64, separated by commas.", param_hint="--connections")
     began, load_before = report.now(), os.getloadavg()[0]
     gateway = WritingGateway()
-    with open_empty_fleet() as fleet, gateway.running(fleet) as server, load_generator() as load:
+    writes = [*WRITES, *(rival for rival in RIVALS if rivals)]
+    with ExitStack() as stack:
+        fleet = stack.enter_context(open_empty_fleet())
+        load = stack.enter_context(load_generator())
+        servers = {
+            one.name: stack.enter_context(one.running(fleet)) for one in (gateway, *(contenders() if rivals else ()))
+        }
         tokens = gateway.tokens(fleet)
         with console.status("Making tenants and agents"):
-            tenants = populate(fleet, server, tokens)
-        bodies = {write.name: _check(write, fleet, server, tokens, tenants) for write in WRITES}
+            tenants = populate(fleet, servers[gateway.name], tokens)
+        bodies = {write.name: _check(write, fleet, servers[write.by], tokens, tenants) for write in writes}
         cells: dict[Cell, list[Measurement]] = {}
         for turn in range(rounds + 1):  # the first warms up
             for count in counts:
-                for write in WRITES:
-                    for spread in (tenants[:1], tenants):
+                for spread in (tenants[:1], tenants):
+                    for write in writes:
+                        server = servers[write.by]
                         job = _job(write, server, tokens, spread, count, seconds if turn else 0.5, bodies[write.name])
                         console.print(f"{write.name}, {len(spread)} tenants, {count} connections", style="dim")
                         one = _measure(write, job, fleet, server, load)
@@ -238,7 +279,7 @@ def markdown(page: Mapping[str, Any], cells: Mapping[Cell, Sequence[Measurement]
         "request's, of server and Postgres together. Every answer was compared byte for byte, and after each "
         "measurement the logs had grown by exactly what the answers stand for.",
         "",
-        *(f"- **{write.name}**: {write.what}" for write in WRITES),
+        *(f"- **{write.name}**: {write.what}" for write in (*WRITES, *RIVALS)),
         "",
         "| | Tenants | Connections | Requests/s | p50 ms | p99 ms | CPU ms | of it Postgres |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
@@ -254,11 +295,37 @@ def markdown(page: Mapping[str, Any], cells: Mapping[Cell, Sequence[Measurement]
         shown = [f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}" for figure in figures]
         lines.append(f"| {write} | {tenants} | {connections} | {' | '.join(shown)} |")
     lines += [
+        *_ratios(cells),
         "",
         f"Between the rounds, requests per second of a cell varied by up to {max(spreads):.0%} (highest less lowest, "
         "over the median).",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _ratios(cells: Mapping[Cell, Sequence[Measurement]]) -> list[str]:
+    """M1 of the gateway against the others': medians of the ratios round by round."""
+    lines: list[str] = []
+    for rival in RIVALS:
+        for (write, tenants, connections), theirs in sorted(cells.items()):
+            ours = cells.get((_M1.name, tenants, connections))
+            if write != rival.name or ours is None:
+                continue
+            pairs = list(zip(ours, theirs, strict=True))
+            rate = statistics.median(a.per_second / b.per_second for a, b in pairs)
+            cpu = statistics.median(a.cpu_ms / b.cpu_ms for a, b in pairs)
+            lines.append(f"| {rival.name} | {tenants} | {connections} | {rate:.2f} | {cpu:.2f} |")
+    if not lines:
+        return []
+    return [
+        "",
+        "M1 of the gateway as a multiple of the others' (requests per second: more is better; CPU: less), medians of "
+        "the ratios round by round:",
+        "",
+        "| Against | Tenants | Connections | Requests/s | CPU |",
+        "|---|--:|--:|--:|--:|",
+        *lines,
+    ]
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ _SERVER = Server(Gateway(), 1, 1)
 
 
 def _tenants() -> list[Tenant]:
-    return [Tenant(f"t{n}", f"o{n}", [new_id() for _ in range(AGENTS)]) for n in range(TENANTS)]
+    return [Tenant(f"t{n}", f"o{n}", [new_id() for _ in range(AGENTS)], new_id()) for n in range(TENANTS)]
 
 
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: write.name)
