@@ -21,6 +21,15 @@ OF_THE_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 """What a connection raises of its own."""
 _GONE: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError, OSError)
 """What is raised where the server, or the way to it, is no longer there."""
+SHORT_STATEMENTS: Final = {
+    # A page is read, and a command done, in milliseconds; compiling a plan would take longer.
+    "jit": "off",
+    # A prepared statement is planned once. Left to itself, Postgres plans those with joins or partitions anew for each
+    # set of values, which takes many times longer than to run them. Every list is ordered by an index and limited, and
+    # commands find rows by their keys, so there is little that a plan for these very values could do better.
+    "plan_cache_mode": "force_generic_plan",
+}
+"""Postgres settings of connections that serve requests."""
 _STATEMENTS: Final = 250
 """Prepared statements that a connection keeps: about as many as there are kinds of statement in all commands."""
 

@@ -19,19 +19,14 @@ from uuid import UUID
 import asyncpg
 
 from db.connections import Connection
-from db.pool import CONNECT_SECONDS, OF_THE_DRIVER, PoolExhausted
+from db.pool import CONNECT_SECONDS, OF_THE_DRIVER, SHORT_STATEMENTS, PoolExhausted
 
 _STATEMENTS: Final = 250
 """Prepared statements that a connection keeps; each holds its plan, in Postgres and here."""
 _CLOSE_SECONDS: Final = 5.0
 _SETTINGS: Final = {
     "default_transaction_read_only": "on",
-    # A page is read in milliseconds; compiling its plan would take longer.
-    "jit": "off",
-    # A prepared statement is planned once. Left to itself, Postgres plans those with joins or partitions anew for each
-    # set of values, which takes many times longer than to run them. Every list is ordered by an index and limited, so
-    # there is little that a plan for these very values could do better.
-    "plan_cache_mode": "force_generic_plan",
+    **SHORT_STATEMENTS,
 }
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from db.bell import EVERYWHERE, Bell, Feed, NoBell
 from db.callers import watch, written
 from db.connections import Connections
-from db.pool import PoolExhausted, begin, fetch_row, open_pool, take
+from db.pool import SHORT_STATEMENTS, PoolExhausted, begin, fetch_row, open_pool, take
 from db.reads import ReadPool
 
 __all__ = ["Caller", "Database", "PoolExhausted", "Reading", "within_tenant"]
@@ -139,7 +139,7 @@ class Database:
     ) -> None:
         """`pool_timeout_seconds` is how long a request waits for a connection, `statement_timeout_ms` how long one of
         its statements may take; what the platform does takes as long as it takes."""
-        limits = {"statement_timeout": str(statement_timeout_ms)}
+        limits = {**SHORT_STATEMENTS, "statement_timeout": str(statement_timeout_ms)}
         self.connections = connections
         self.engine = open_pool(connections.gateway, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
         self.read_engine = self.engine
