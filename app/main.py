@@ -14,7 +14,6 @@ from app.audit.export import Exports
 from app.auth.authenticate import TENANT_HEADER
 from app.gateway import Gateway, open_gateway
 from app.http import graphiql
-from app.http.headers import SafeHeaders
 from app.http.health import Health
 from app.http.metrics import Metrics
 from app.http.request_id import RequestId
@@ -58,7 +57,7 @@ class Application:
                 allow_headers=["Authorization", "Content-Type", TENANT_HEADER, "X-Request-Id"],
                 expose_headers=["Retry-After", "X-Request-Id"],
             )
-        self._app = RequestId(SafeHeaders(app))
+        self._app = RequestId(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)

@@ -3,7 +3,7 @@
 The page is made at install time (`app.http.graphiql_build`). Every script, style, font and worker comes from this
 origin (trap 18), and the Content-Security-Policy lets it load nothing else. Neither the page nor an asset tells
 anything about the fleet, so both are served without a token; the page asks for one. What every answer has (no framing,
-no sniffing, no referrer) is added by `app.http.headers.SafeHeaders`.
+no sniffing, no referrer) is added by `app.http.headers.safe`.
 """
 
 from __future__ import annotations

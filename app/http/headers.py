@@ -1,9 +1,10 @@
 """Headers of requests, read once, and those that every answer has, whoever wrote it (traps 18 and 22)."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 _ALWAYS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -33,23 +34,11 @@ def _raw(name: str) -> bytes:
     return name.lower().encode("latin-1")
 
 
-class SafeHeaders:
-    """An ASGI wrapper: no sniffing, no framing, no referrer, no name of the server, and no caching."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = [header for header in message["headers"] if header[0].lower() != b"server"]
-                names = {name.lower() for name, _ in headers}
-                headers += [header for header in _ALWAYS if header[0] not in names]
-                message["headers"] = headers
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
+def safe(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """An answer's headers with those that all have: no sniffing, no framing, no referrer, no name of the server, and no
+    caching."""
+    found = [(name.lower(), value) for name, value in headers]
+    names = {name for name, _ in found}
+    if b"server" in names:
+        found = [header for header in found if header[0] != b"server"]
+    return found + [header for header in _ALWAYS if header[0] not in names]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 import time
 from typing import Final
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.http.headers import safe
+from app.log import REQUEST_ID
 
 _ACCEPTABLE: Final = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
 _KEY: Final = "fleetgraph.request_id"
@@ -21,13 +24,14 @@ def request_id(scope: Scope) -> str:
     found = scope.get(_KEY)
     if isinstance(found, str):
         return found
-    made = secrets.token_hex(16)
+    made = f"{random.getrandbits(128):032x}"  # noqa: S311 - a name, and no secret
     scope[_KEY] = made
     return made
 
 
 class RequestId:
-    """An ASGI wrapper, the outermost: gives the request its id and logs it when it is over.
+    """An ASGI wrapper, the outermost: gives the request its id and its answer the headers that all have, and logs it
+    when it is over.
 
     An id from outside is kept if it is short and plain, so that it can neither forge nor break log lines. Operations
     are logged by the executor, with their names; so of `/graphql` only what never became an operation is logged here.
@@ -45,9 +49,12 @@ class RequestId:
             if name == b"x-request-id" and _ACCEPTABLE.fullmatch(value):
                 scope[_KEY] = value.decode("ascii")
         identity = request_id(scope)
+        bound = REQUEST_ID.set(identity)
         if scope["type"] == "websocket":  # its operations are logged each with an id that begins so
-            with structlog.contextvars.bound_contextvars(request_id=identity):
+            try:
                 await self._app(scope, receive, send)
+            finally:
+                REQUEST_ID.reset(bound)
             return
         started = time.perf_counter()
         status = 0
@@ -56,14 +63,13 @@ class RequestId:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode("ascii"))]
+                message["headers"] = [*safe(message["headers"]), (b"x-request-id", identity.encode("ascii"))]
             await send(message)
 
-        bound = structlog.contextvars.bind_contextvars(request_id=identity)
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            if scope["type"] == "http" and self._worth_a_line(scope["path"], status):
+            if self._worth_a_line(scope["path"], status):
                 log.info(
                     "request",
                     method=scope["method"],
@@ -71,7 +77,7 @@ class RequestId:
                     status=status or None,
                     milliseconds=round((time.perf_counter() - started) * 1000, 2),
                 )
-            structlog.contextvars.reset_contextvars(**bound)
+            REQUEST_ID.reset(bound)
 
     def _worth_a_line(self, path: str, status: int) -> bool:
         return status >= 500 or (path not in self._quiet and (path != "/graphql" or status >= 400))

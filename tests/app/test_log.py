@@ -33,8 +33,9 @@ def _configured(form: LogFormat = LogFormat.JSON, level: LogLevel = LogLevel.INF
 
 def test_an_event_is_one_json_object_with_its_fields_and_the_request_id() -> None:
     stream = _configured()
-    with structlog.contextvars.bound_contextvars(request_id="r1"):
-        structlog.get_logger("fleetgraph.http").info("request", path="/x\n", id=UUID(int=1))
+    bound = log.REQUEST_ID.set("r1")
+    structlog.get_logger("fleetgraph.http").info("request", path="/x\n", id=UUID(int=1))
+    log.REQUEST_ID.reset(bound)
     (line,) = stream.getvalue().splitlines()
     found = json.loads(line)
     assert found.pop("timestamp").endswith("Z")

@@ -21,7 +21,6 @@ from app.graph.errors import BadUserInput, Forbidden, RateLimited, Unauthenticat
 from app.graph.execution import Executor, Hooks
 from app.graph.limits import Limits
 from app.http.endpoint import GraphQLEndpoint
-from app.http.headers import SafeHeaders
 from app.http.limits import EdgeLimits
 from app.http.metrics import Metrics
 from app.http.request_id import RequestId
@@ -296,4 +295,4 @@ def fleet(limits: Limits | None = None, edges: EdgeLimits | None = None, hooks: 
     executor = Executor(SCHEMA, limits, hooks or Hooks(observe=metrics.observe))
     endpoint = GraphQLEndpoint(executor, authenticate, open_context, edges, page)
     routes = [*metrics.routes(), *endpoint.routes()]
-    return Fleet(house, endpoint, metrics, RequestId(SafeHeaders(Starlette(routes=routes))))
+    return Fleet(house, endpoint, metrics, RequestId(Starlette(routes=routes)))

@@ -28,7 +28,7 @@ from strawberry.asgi import GraphQL
 from strawberry.types.unset import UnsetType
 
 from app.http import graphiql
-from app.http.headers import SafeHeaders
+from app.http.request_id import RequestId
 from app.http.negotiation import RESPONSES, Media, negotiate
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
@@ -110,7 +110,7 @@ class Stage:
         self.subscriptions = 0
         self._graphql = _Api(self)
         routes: list[BaseRoute] = [*graphiql.routes(), Route("/graphql", _Door(self))]
-        self.app = SafeHeaders(Starlette(routes=routes))
+        self.app = RequestId(Starlette(routes=routes))
         self.url = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from app.http import graphiql, graphiql_build
-from app.http.headers import SafeHeaders
+from app.http.request_id import RequestId
 from tests.app.http.chromium import Window, window
 from tests.app.http.graphiql_stage import AGENT_TOKEN, MANY_TENANTS_TOKEN, TOKEN, Stage, serving
 
@@ -146,7 +146,7 @@ class TestMissing:
         assert status is not None
         assert "the registry </code> does not answer" in status
         assert graphiql_build.COMMAND in status
-        with serving(SafeHeaders(Starlette(routes=[Route("/graphql", page.page)]))) as url:
+        with serving(RequestId(Starlette(routes=[Route("/graphql", page.page)]))) as url:
             response = get(f"{url}/graphql", accept=BROWSER_ACCEPT)
         assert response.status_code == 503
         assert graphiql_build.COMMAND in response.text
