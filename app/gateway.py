@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from graphql import GraphQLError, OperationType
 
@@ -28,16 +29,18 @@ from app.http.graphiql import page
 from app.http.limits import EdgeLimits
 from app.http.metrics import Metrics
 from app.http.tasks import cancelled
-from app.http.tracing import Tracing
-from app.live.doorbell import Doorbell, NatsLine, PostgresLine
+from app.live.doorbell import Doorbell, PostgresLine
 from app.live.hub import Live
 from app.query.compiler import Compiler
 from app.schema import schema
 from app.sealing import open_seal
 from app.settings import DoorbellKind, Settings, SettingsError
 from app.telemetry.writing import EventWriter
-from db.migrate import current_version, head_version
 from db.session import Database, Reading
+from db.version import current_version, head_version
+
+if TYPE_CHECKING:
+    from app.http.tracing import Tracing
 
 
 class NotMigrated(Exception):
@@ -200,6 +203,8 @@ async def open_gateway(settings: Settings, metrics: Metrics, tracing: Tracing | 
 def open_doorbell(settings: Settings, database: Database) -> Doorbell:
     """The bell of this gateway, with the line to the others that the settings ask for."""
     if settings.doorbell is DoorbellKind.NATS and settings.nats_url is not None:
+        from app.live.nats_line import NatsLine
+
         return Doorbell(NatsLine(settings.nats_url))
     return Doorbell(PostgresLine(database.connections.gateway))
 

@@ -86,7 +86,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
 
 
 def _completed(logger: Any, method: str, event: EventDict) -> EventDict:
-    """The event with what every line has. Each operation writes one, so this is one step instead of structlog's five."""
+    """The event with what every line has. One step instead of structlog's five, for each operation writes one."""
     identity = REQUEST_ID.get()
     if identity is not None:
         event.setdefault("request_id", identity)

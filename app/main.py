@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
@@ -17,12 +18,14 @@ from app.http import graphiql
 from app.http.health import Health
 from app.http.metrics import Metrics
 from app.http.request_id import RequestId
-from app.http.tracing import Tracing
 from app.jobs.all import JOBS
 from app.jobs.loop import Jobs
 from app.settings import Settings, load_settings
 from app.telemetry.endpoint import OpEvents
 from app.telemetry.otlp.endpoint import Traces
+
+if TYPE_CHECKING:
+    from app.http.tracing import Tracing
 
 GRAPHQL = "/graphql"
 
@@ -33,7 +36,7 @@ class Application:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = Metrics()
-        self._tracing = Tracing.to(settings.otel_endpoint) if settings.otel_endpoint else None
+        self._tracing = _tracing(settings.otel_endpoint) if settings.otel_endpoint else None
         self._gateway: Gateway | None = None
         self.health = Health({"database": self._answers, "migrations": self._is_migrated})
         self.exports = Exports(lambda: self.gateway)
@@ -123,6 +126,13 @@ class Application:
 
     async def _is_migrated(self) -> None:
         await self.gateway.database_is_migrated()
+
+
+def _tracing(endpoint: str) -> Tracing:
+    """Only who sends traces needs OpenTelemetry, which takes megabytes of each worker."""
+    from app.http.tracing import Tracing
+
+    return Tracing.to(endpoint)
 
 
 def create_app() -> Application:

@@ -1,9 +1,8 @@
 """Bringing a database to the newest version: the versions of db/migrations, then functions, triggers and walls."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import alembic.command
 from alembic.config import Config
@@ -18,27 +17,10 @@ from db.connections import Connection, open_connection
 from db.functions import auth, changes, logs, search, walls
 from db.partitions import make_partitions
 from db.roles import GATEWAY
+from db.version import SCHEMA, current_version, head_version
 
 _LOCK: Final = 7_305_110_426_197_364_001
 """Advisory lock of whoever migrates: two gateways that start at once take turns."""
-_SCHEMA: Final = "gateway"
-
-
-def head_version() -> str:
-    """The newest version that this code knows."""
-    found = ScriptDirectory.from_config(_config()).get_current_head()
-    if found is None:
-        raise RuntimeError("db/migrations has no version")
-    return found
-
-
-async def current_version(fetch_one: Callable[..., Awaitable[Any]]) -> str | None:
-    """The version of a database, asked through `Database.fetch_one`; None where it was never migrated."""
-    found = await fetch_one("SELECT to_regclass($1) IS NOT NULL AS there", f"{_SCHEMA}.alembic_version")
-    if not found["there"]:
-        return None
-    row = await fetch_one(f"SELECT version_num FROM {_SCHEMA}.alembic_version")
-    return None if row is None else str(row["version_num"])
 
 
 def pending(owner_url: str) -> list[str]:
@@ -74,12 +56,12 @@ async def migrate(owner: Connection) -> tuple[str | None, str]:
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}"))
+            await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
             before = await connection.run_sync(_upgrade)
             for statement in (*logs.CREATE, *changes.CREATE, *auth.CREATE, *search.CREATE, *walls.CREATE):
                 await connection.exec_driver_sql(statement)
             # Readiness asks for the version, as the gateway's role.
-            await connection.exec_driver_sql(f"GRANT SELECT ON {_SCHEMA}.alembic_version TO {GATEWAY}")
+            await connection.exec_driver_sql(f"GRANT SELECT ON {SCHEMA}.alembic_version TO {GATEWAY}")
             await make_partitions(connection)
     finally:
         await engine.dispose()
@@ -87,7 +69,7 @@ async def migrate(owner: Connection) -> tuple[str | None, str]:
 
 
 def _upgrade(connection: SyncConnection) -> str | None:
-    before = MigrationContext.configure(connection, opts={"version_table_schema": _SCHEMA}).get_current_revision()
+    before = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()
     config = _config()
     config.attributes["connection"] = connection
     alembic.command.upgrade(config, "head")

@@ -6,7 +6,7 @@ statement (`resolve`, the seam for a cache). Outside, every refusal reads the sa
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 import orjson
@@ -14,12 +14,14 @@ import structlog
 
 from app.auth.actor import Actor, ActorKind, instance_actor, platform_actor
 from app.auth.claims import LONGEST_NAME, Token, TokenRejected, peek
-from app.auth.oidc import OidcIssuer
 from app.auth.scope import Assignment, Grants
 from app.auth.tokens import ISSUER, LocalTokens
 from app.graph.errors import Unauthenticated
 from app.identity.rules import pseudonym
 from db.enums import InstanceState, OperatorStatus
+
+if TYPE_CHECKING:
+    from app.auth.oidc import OidcIssuer
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.auth")
 
@@ -58,7 +60,7 @@ class Authenticator:
         rows: Rows,
         *,
         local: LocalTokens | None,
-        oidc: OidcIssuer | None = None,
+        oidc: "OidcIssuer | None" = None,
         invitations: Invitations | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:

@@ -17,7 +17,6 @@ from datetime import timedelta
 from app.auth.authenticate import Authenticator
 from app.auth.invitations import InvitedOperators
 from app.auth.keys import derive_key, load_or_create_key
-from app.auth.oidc import OidcIssuer, OidcSettings
 from app.auth.tokens import LocalTokens
 from app.settings import Settings, SettingsError
 from db.session import Database
@@ -52,6 +51,8 @@ def open_authenticator(settings: Settings, database: Database) -> Authenticator:
                 "or nobody can sign in"
             )
         return Authenticator(database, local=local)
+    from app.auth.oidc import OidcIssuer, OidcSettings  # with an HTTP client, which nothing else here needs
+
     try:
         demanded = OidcSettings(
             issuer=settings.oidc_issuer,

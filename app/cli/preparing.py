@@ -14,6 +14,7 @@ from app.cli.failing import CommandError
 from app.database import find_connections, owner_url, postgres
 from app.settings import PREFIX, Settings
 from db.connections import Connection, open_connection, prepare_roles
+from db.version import current_version, head_version
 
 console = Console(stderr=True, highlight=False)
 
@@ -65,7 +66,6 @@ def migrate_database(settings: Settings, *, quiet: bool = False) -> None:
 
 def versions(settings: Settings) -> tuple[str | None, str]:
     """The version of the database, None for an empty one, and the one that this gateway needs."""
-    from db.migrate import current_version, head_version
 
     async def ask() -> str | None:
         connection = await open_connection(owner_url(settings))

@@ -15,11 +15,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 import asyncpg
-import nats
-import nats.errors
 import structlog
-from nats.aio.client import Client as NatsClient
-from nats.aio.msg import Msg
 
 from app.http.tasks import cancelled
 from db.bell import Feed
@@ -33,8 +29,8 @@ Heard: TypeAlias = Callable[[UUID, Feed, int | None], None]
 GAP_SECONDS: Final = 0.005
 """Least time from one message to the others to the next."""
 _CHANNEL: Final = "fleetgraph_doorbell"
-_SUBJECT: Final = "fleetgraph.doorbell"
-_RETRY_SECONDS: Final = 0.5
+RETRY_SECONDS: Final = 0.5
+"""Pause before a line that broke is tried again; it grows."""
 _LONGEST_RETRY_SECONDS: Final = 5.0
 _PER_NOTIFY: Final = 60
 """Rings of one NOTIFY, which takes 8,000 bytes (trap 29): each is 33 to 80 characters."""
@@ -161,7 +157,7 @@ class PostgresLine:
 
     async def run(self, hear: Callable[[str], None], restored: Callable[[], None]) -> None:
         """Listen, again and again, until cancelled."""
-        await _again_and_again(lambda: self._listen(hear, restored))
+        await again_and_again(lambda: self._listen(hear, restored))
 
     async def send(self, texts: list[str]) -> None:
         """One statement, however many texts. Raises ConnectionError where the line is down."""
@@ -189,72 +185,18 @@ class PostgresLine:
                 await connection.close(timeout=2)
 
 
-class NatsLine:
-    """One subject of a NATS server; the client holds the connection and brings it back."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._client: NatsClient | None = None
-
-    async def run(self, hear: Callable[[str], None], restored: Callable[[], None]) -> None:
-        """Listen until cancelled, whether or not the server is there to begin with."""
-        await _again_and_again(lambda: self._listen(hear, restored))
-
-    async def send(self, texts: list[str]) -> None:
-        """Raises ConnectionError while the line is down: what is not sent now is of no use later."""
-        if self._client is None or not self._client.is_connected:
-            raise ConnectionError("the line to NATS is down")
-        for text in texts:
-            await self._client.publish(_SUBJECT, text.encode())
-
-    async def _listen(self, hear: Callable[[str], None], restored: Callable[[], None]) -> None:
-        ended = asyncio.Event()
-
-        async def arrived(message: Msg) -> None:
-            hear(message.data.decode(errors="replace"))
-
-        async def back() -> None:
-            restored()
-
-        async def over() -> None:
-            ended.set()
-
-        async def complain(error: Exception) -> None:
-            log.debug("doorbell_nats", error=type(error).__name__)
-
-        client = await nats.connect(
-            self._url,
-            name="fleetgraph",
-            no_echo=True,
-            connect_timeout=5,
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=_RETRY_SECONDS,
-            error_cb=complain,
-            reconnected_cb=back,
-            closed_cb=over,
-        )
-        try:
-            await client.subscribe(_SUBJECT, cb=arrived)
-            self._client = client
-            restored()
-            await ended.wait()
-        finally:
-            self._client = None
-            with contextlib.suppress(Exception):
-                await client.close()
-
-
-async def _again_and_again(attempt: Callable[[], Awaitable[Any]]) -> None:
-    pause = _RETRY_SECONDS
+async def again_and_again(attempt: Callable[[], Awaitable[Any]]) -> None:
+    """Attempt for ever: what returns, or fails as lines do (OSError, or asyncpg's errors), is tried again after a
+    pause."""
+    pause = RETRY_SECONDS
     while True:
         began = asyncio.get_running_loop().time()
         try:
             await attempt()
             log.warning("doorbell_line_lost")
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, nats.errors.Error) as error:
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("doorbell_line_down", error=type(error).__name__)
         if asyncio.get_running_loop().time() - began > _LONGEST_RETRY_SECONDS:
-            pause = _RETRY_SECONDS
+            pause = RETRY_SECONDS
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_RETRY_SECONDS)

@@ -19,7 +19,8 @@ from sqlalchemy.pool import NullPool
 from db import migrate
 from db.connections import Connection
 from db.embedded import EmbeddedPostgres
-from db.migrate import current_version, head_version, pending
+from db.migrate import pending
+from db.version import current_version, head_version
 from tests.db.catalog import Catalog, differences, read_catalog
 from tests.db.databases import empty_database, make_from_models
 

@@ -11,8 +11,6 @@ from typing import Any, Final
 
 import orjson
 import structlog
-from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from sqlalchemy.exc import DBAPIError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -106,6 +104,8 @@ def _success(media_type: str, rejected: int, message: str) -> Response:
     if media_type == _JSON:
         told: dict[str, Any] = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": message}}
         return Response(orjson.dumps(told if rejected else {}), media_type=_JSON)
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
     answer = ExportTraceServiceResponse()
     if rejected:
         answer.partial_success.rejected_spans = rejected
@@ -116,6 +116,8 @@ def _success(media_type: str, rejected: int, message: str) -> Response:
 def _failure(media_type: str, status: int, message: str, headers: Mapping[str, str]) -> Response:
     code = _GRPC.get(status, _UNKNOWN)
     if media_type == _PROTOBUF:
+        from google.rpc.status_pb2 import Status
+
         content = Status(code=code, message=message).SerializeToString()
         return Response(content, status, dict(headers), _PROTOBUF)
     return Response(orjson.dumps({"code": code, "message": message}), status, dict(headers), _JSON)

@@ -14,8 +14,6 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from app.execution.rules.prices import Tokens
 from db.ids import EPOCH
@@ -128,6 +126,9 @@ class Span:
 
 def decode_protobuf(body: bytes) -> tuple[list[Span], int]:
     """The spans of a request, and how many had no proper ids or times. Raises NotTraces."""
+    from google.protobuf.message import DecodeError  # megabytes that only who is sent traces needs
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
     request = ExportTraceServiceRequest()
     try:
         request.ParseFromString(body)

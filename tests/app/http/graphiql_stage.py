@@ -28,8 +28,8 @@ from strawberry.asgi import GraphQL
 from strawberry.types.unset import UnsetType
 
 from app.http import graphiql
-from app.http.request_id import RequestId
 from app.http.negotiation import RESPONSES, Media, negotiate
+from app.http.request_id import RequestId
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
 MANY_TENANTS_TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtYW55In0.c2lnbmF0dXJl"

@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from app.http.tasks import cancelled
-from app.live.doorbell import Doorbell, Line, NatsLine, PostgresLine, _texts
+from app.live.doorbell import Doorbell, Line, PostgresLine, _texts
+from app.live.nats_line import NatsLine
 from db import roles
 from db.bell import Feed
 from db.connections import Connections

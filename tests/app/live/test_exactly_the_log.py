@@ -23,7 +23,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from websockets.exceptions import WebSocketException
 
 from app.http.tasks import cancelled
-from app.live.doorbell import Doorbell, NatsLine, PostgresLine
+from app.live.doorbell import Doorbell, PostgresLine
+from app.live.nats_line import NatsLine
 from db import roles
 from db.connections import Connections, embedded_connections
 from db.embedded import EmbeddedPostgres
