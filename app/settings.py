@@ -172,7 +172,8 @@ class Settings(BaseSettings):
     compress_over_bytes: int = Field(
         default=4_096,
         ge=0,
-        description="Answers longer than this are sent as gzip to clients that take it; 0 leaves that to a proxy.",
+        description="Answers longer than this are sent as brotli or gzip to clients that take it; 0 leaves that to a "
+        "proxy.",
     )
     max_tokens: int = Field(default=2_000, ge=1, description="Most tokens in a GraphQL document.")
     max_depth: int = Field(

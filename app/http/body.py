@@ -171,35 +171,6 @@ def _decoded(decoder: msgspec.json.Decoder[T], data: bytes, name: str) -> T:
     raise HttpRefusal(400, BadUserInput(f"{where} {complaint}", name))
 
 
-_IN_A_THREAD: Final = 65_536
-
-
-def takes_gzip(headers: RequestHeaders) -> bool:
-    """Whether the client says that it takes gzip."""
-    accepted = headers.get("accept-encoding")
-    return accepted is not None and _takes_gzip(accepted[:200])
-
-
-@lru_cache(maxsize=100)
-def _takes_gzip(accepted: str) -> bool:
-    for item in accepted.lower().split(","):
-        coding, *parameters = (part.strip() for part in item.split(";"))
-        if coding in ("gzip", "x-gzip"):
-            return not any(one.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for one in parameters)
-    return False
-
-
-async def compressed(body: bytes) -> bytes:
-    """The body as gzip, at the level that costs least; a long one in a thread, since zlib lets others run."""
-    if len(body) > _IN_A_THREAD:
-        return await asyncio.to_thread(_gzip, body)
-    return _gzip(body)
-
-
-def _gzip(body: bytes) -> bytes:
-    return zlib.compress(body, level=1, wbits=31)
-
-
 def encode(value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
     """JSON of a response. Raises TypeError or ValueError for values that JSON has no form for."""
     try:

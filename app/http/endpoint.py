@@ -32,16 +32,15 @@ from app.graph.execution import Executor, GraphQLRequest, Outcome
 from app.http.body import (
     ClientGone,
     HttpRefusal,
-    compressed,
     decode_query,
     decode_request,
     encode,
     read_body,
     require_json,
-    takes_gzip,
 )
 from app.http.caller import TENANT_HEADER, Authenticate, Caller, OpenContextFor, Renew
 from app.http.connections import Connections
+from app.http.encoding import compressed, preferred
 from app.http.headers import RequestHeaders
 from app.http.limits import EdgeLimits
 from app.http.negotiation import RESPONSES, STATUS, Media, negotiate, negotiate_stream, retry_after, status_of
@@ -140,9 +139,11 @@ class GraphQLEndpoint:
             reply = _refusal(refusal, media or Media.JSON)
         except Exception as error:
             reply = _fault(error, media or Media.JSON, identity)
-        if len(reply.body) > self._limits.compress_over_bytes > 0 and takes_gzip(headers):
-            packed = await compressed(reply.body)
-            reply = replace(reply, body=packed, headers={**reply.headers, "Content-Encoding": "gzip"})
+        if len(reply.body) > self._limits.compress_over_bytes > 0:
+            encoding = preferred(headers.get("accept-encoding"))
+            if encoding is not None:
+                packed = await compressed(reply.body, encoding)
+                reply = replace(reply, body=packed, headers={**reply.headers, "Content-Encoding": encoding})
         await _send(reply, send)
 
     def _offers(self, method: str) -> Sequence[Media]:

@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from app.http import graphiql_build
+from app.http.encoding import Encoding, preferred
 
 ASSETS_PATH = "/graphql/assets/{name}"
 """Where the page's scripts, styles, fonts and workers are; the page names them relative to its own address."""
@@ -124,20 +125,12 @@ class Page:
             "Vary": "Accept-Encoding",
         }
         path = self.directory / "assets" / name
-        if about.compressed and _takes_gzip(request.headers.get("accept-encoding", "")):
+        if about.compressed and preferred(request.headers.get("accept-encoding"), (Encoding.GZIP,)):
             path = path.with_name(f"{name}.gz")
             headers["Content-Encoding"] = "gzip"
         if not path.is_file():  # a build took its place a moment ago
             return PlainTextResponse("There is no such file.\n", 404, headers={**_HEADERS, "Cache-Control": "no-store"})
         return FileResponse(path, headers=headers, media_type=about.media_type)
-
-
-def _takes_gzip(accept_encoding: str) -> bool:
-    for part in accept_encoding.lower().split(","):
-        coding, _, parameters = part.partition(";")
-        if coding.strip() in {"gzip", "*"}:
-            return parameters.strip().replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False
 
 
 _PAGE = Page()

@@ -10,7 +10,7 @@ class EdgeLimits:
     max_body_bytes: int = 1_048_576
     """A request's body, as sent and also as inflated (trap 4)."""
     compress_over_bytes: int = 4_096
-    """Answers longer than this are sent as gzip to clients that take it; 0 for never."""
+    """Answers longer than this are sent as brotli or gzip to clients that take it; 0 for never."""
     max_batch: int = 0
     """Operations in one request; with 0 or 1 an array of operations is refused."""
     ws_init_timeout_seconds: float = 10.0
