@@ -117,7 +117,8 @@ def _enum(enumeration: Any, kind: GraphQLEnumType) -> Write | None:
 # --- Times ------------------------------------------------------------------------------------------------------------
 
 _MILLISECONDS: Final = 60_000
-_MOST_MINUTES: Final = 100_000
+_MOST_MINUTES: Final = 10_000
+"""Minutes whose text is kept, some 150 bytes each."""
 _2000: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - Postgres counts from here, in UTC
 
 
@@ -133,14 +134,9 @@ class _Minutes(dict[int, str]):
         return text
 
 
-class _Seconds(dict[int, str]):
-    def __missing__(self, milliseconds: int) -> str:
-        text = self[milliseconds] = f"{milliseconds // 1000:02}.{milliseconds % 1000:03}Z"
-        return text
-
-
 _minutes: Final = _Minutes()
-_seconds: Final = _Seconds()
+_seconds: Final = [f"{second:02}." for second in range(60)]
+_thousandths: Final = [f"{thousandth:03}Z" for thousandth in range(1000)]
 
 
 def write_time(stored: bytes | None) -> str | None:
@@ -148,7 +144,7 @@ def write_time(stored: bytes | None) -> str | None:
     if stored is None:
         return None
     minute, rest = divmod(int.from_bytes(stored, "big", signed=True) // 1000, _MILLISECONDS)
-    return _minutes[minute] + _seconds[rest]
+    return _minutes[minute] + _seconds[rest // 1000] + _thousandths[rest % 1000]
 
 
 # --- The others -------------------------------------------------------------------------------------------------------
