@@ -11,7 +11,6 @@ field extensions, being resolvers, are.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 import time
@@ -42,6 +41,7 @@ from graphql.execution import create_source_event_stream
 from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
 from strawberry.execution import optimized_is_awaitable
 
+from app.graph.deadlines import Delays, Limit
 from app.graph.documents import Documents, Lru, Operation, Refused
 from app.graph.errors import (
     BadUserInput,
@@ -177,6 +177,7 @@ class Executor:
         self._hooks = hooks or Hooks()
         self.observe: Final = self._hooks.observe
         self._shortcut = shortcut
+        self._deadlines = Delays(self.limits.timeout)
         self._documents = Documents(self.schema, self.limits, trusted)
         self._descriptions: Lru[tuple[str, str | None, bytes], orjson.Fragment] = Lru(8, 32 * 2**20)
 
@@ -326,14 +327,14 @@ class Executor:
         answered = None
         if self._shortcut is not None and asked.operation.kind is not OperationType.SUBSCRIPTION:
             try:
-                async with asyncio.timeout(self.limits.timeout):
+                with Limit(self._deadlines):
                     answered = await self._shortcut.answer(asked.operation, asked.values, asked.context)
             except Exception as error:
                 return Outcome([masked(error, asked.request_id)], None, True, {"cost": asked.cost})
         if answered is None:
             return await self._complete(self._executor_of(asked), asked.cost, asked.request_id)
         if not answered.rest:
-            return Outcome((), orjson.Fragment(orjson.dumps(answered.data)), True, {"cost": asked.cost})
+            return Outcome((), answered.data, True, {"cost": asked.cost})
         outcome = await self._complete(self._executor_of(asked, answered.rest), asked.cost, asked.request_id)
         if outcome.data is None:
             return outcome
@@ -348,7 +349,7 @@ class Executor:
 
     async def _complete(self, core: CoreExecutor[Any], cost: dict[str, Any], request_id: str) -> Outcome:
         try:
-            async with asyncio.timeout(self.limits.timeout):
+            with Limit(self._deadlines):
                 result = core.execute_operation(serially=None)
                 if inspect.isawaitable(result):
                     result = await result

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
+from app.graph.deadlines import Delays
 from app.graph.documents import Operation, Refused
 from app.graph.errors import (
     BadUserInput,
@@ -96,6 +97,7 @@ class GraphQLEndpoint:
         self._page = page
         self._streams = streams or SourceStreams(executor, context_factory)
         self._open: set[asyncio.Task[Any]] = set()
+        self._watches = Delays(_PATIENCE_SECONDS)
         self._connections = Connections(self._limits.connections_per_caller)
         self.sockets = Sockets(
             executor, authenticate, context_factory, self._streams, self._connections, self._limits, renew
@@ -171,7 +173,27 @@ class GraphQLEndpoint:
             if streamed is not None:
                 return streamed
         working = self._respond(request, scope["method"], media or Media.JSON, caller, request_id(scope))
-        return await _unless_gone(working, receive)
+        return await self._unless_gone(working, receive)
+
+    async def _unless_gone(self, working: Coroutine[Any, Any, Reply], receive: Receive) -> Reply:
+        """Await the work; if the client hangs up meanwhile, cancel it and raise `ClientGone`.
+
+        Most answers are ready before a watch would be worth its two tasks.
+        """
+        here = asyncio.current_task()
+        assert here is not None  # noqa: S101 - coroutines run in tasks
+        watch = _Watch(here, receive)
+        self._watches.add(watch)
+        try:
+            return await working
+        except asyncio.CancelledError:
+            if watch.is_gone and here.uncancel() == 0:
+                raise ClientGone from None
+            raise
+        finally:
+            self._watches.drop(watch)
+            if watch.task is not None and not watch.is_gone:
+                await cancelled(watch.task)
 
     async def _caller(self, headers: RequestHeaders) -> Caller:
         authorization = headers.get("authorization")
@@ -297,29 +319,10 @@ _PATIENCE_SECONDS: Final = 0.02
 """How long an answer may take before anybody looks whether its client is still there."""
 
 
-async def _unless_gone(working: Coroutine[Any, Any, Reply], receive: Receive) -> Reply:
-    """Await the work; if the client hangs up meanwhile, cancel it and raise `ClientGone`.
-
-    Most answers are ready before a watch would be worth its two tasks.
-    """
-    here = asyncio.current_task()
-    assert here is not None  # noqa: S101 - coroutines run in tasks
-    watch = _Watch(here, receive)
-    handle = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, watch.begin)
-    try:
-        return await working
-    except asyncio.CancelledError:
-        if watch.is_gone and here.uncancel() == 0:
-            raise ClientGone from None
-        raise
-    finally:
-        handle.cancel()
-        if watch.task is not None and not watch.is_gone:
-            await cancelled(watch.task)
-
-
 class _Watch:
     """Cancels a task when the client of its request hangs up."""
+
+    __slots__ = ("_receive", "_working", "is_gone", "task")
 
     def __init__(self, working: asyncio.Task[Any], receive: Receive) -> None:
         self._working = working
@@ -327,7 +330,7 @@ class _Watch:
         self.task: asyncio.Task[None] | None = None
         self.is_gone = False
 
-    def begin(self) -> None:
+    def due(self) -> None:
         """From now on."""
         self.task = asyncio.get_running_loop().create_task(self._run())
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +18,8 @@ from app.graph.execution import Report
 
 Gauges = Callable[[], Mapping[str, float]]
 """A gauge's values at this moment, by the value of its label."""
+
+_Counts = Iterator[tuple[tuple[str, str, str], int]]
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _STATEMENTS: Final = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 25, 50)
@@ -60,69 +64,117 @@ class _Gauge(Collector):
         return [family]
 
 
+class _Series:
+    """Values of one set of labels, counted by the buckets that they fall into.
+
+    Prometheus' own series lock and look at every bucket, since any thread may write to them. These are written to by
+    the event loop's thread alone, several times for each request.
+    """
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+
+class _Histogram(Collector):
+    """A histogram of several series, by the values of its labels."""
+
+    def __init__(self, name: str, description: str, labels: Sequence[str], bounds: Sequence[float]) -> None:
+        self._name, self._description, self._labels, self._bounds = name, description, labels, bounds
+        self._series: dict[tuple[str, ...], _Series] = {}
+
+    def of(self, *labels: str) -> _Series:
+        """The series of these labels' values."""
+        return self._series.setdefault(labels, _Series(self._bounds))
+
+    def collect(self) -> list[HistogramMetricFamily]:
+        family = HistogramMetricFamily(self._name, self._description, labels=self._labels)
+        ends = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        for labels, series in self._series.items():
+            family.add_metric(labels, list(zip(ends, accumulate(series.counts), strict=True)), series.total)
+        return [family]
+
+
+class _Counter(Collector):
+    """Counts by the values of some labels."""
+
+    def __init__(self, name: str, description: str, labels: Sequence[str], counts: Callable[[], _Counts]) -> None:
+        self._name, self._description, self._labels, self._counts = name, description, labels, counts
+
+    def collect(self) -> list[CounterMetricFamily]:
+        family = CounterMetricFamily(self._name, self._description, labels=self._labels)
+        for labels, count in self._counts():
+            family.add_metric(labels, count)
+        return [family]
+
+
+class _Operation:
+    """What is counted of the operations of one name, kind and outcome."""
+
+    __slots__ = ("count", "seconds", "statements")
+
+    def __init__(self, seconds: _Series, statements: _Series) -> None:
+        self.count = 0
+        self.seconds = seconds
+        self.statements = statements
+
+
 class Metrics:
     """The gateway's metrics, in a registry of their own."""
 
     def __init__(self, names: int = 200) -> None:
         self.registry: Final = CollectorRegistry()
         self._names = OperationNames(names)
-        self._loaders: dict[str, Histogram] = {}
-        self._found: dict[tuple[str, str, str], tuple[Counter, Histogram, Histogram]] = {}
-        self._operations = Counter(
+        self._loaders: dict[str, _Series] = {}
+        self._found: dict[tuple[str, str, str], _Operation] = {}
+        operations = _Counter(
             "fleetgraph_operations",
             "Operations and subscription events that were executed or refused.",
             ("operation", "kind", "outcome"),
-            registry=self.registry,
+            lambda: ((labels, found.count) for labels, found in self._found.items()),
         )
-        self._seconds = Histogram(
-            "fleetgraph_operation_seconds",
-            "How long they took.",
-            ("operation", "kind"),
-            buckets=_SECONDS,
-            registry=self.registry,
+        self._seconds = _Histogram(
+            "fleetgraph_operation_seconds", "How long they took.", ("operation", "kind"), _SECONDS
         )
-        self._statements = Histogram(
+        self._statements = _Histogram(
             "fleetgraph_operation_statements",
             "Data statements that one of them sent to the database.",
             ("kind",),
-            buckets=_STATEMENTS,
-            registry=self.registry,
+            _STATEMENTS,
         )
-        self._batches = Histogram(
-            "fleetgraph_loader_batch_rows",
-            "Keys that a loader fetched in one statement.",
-            ("loader",),
-            buckets=_ROWS,
-            registry=self.registry,
+        self._batches = _Histogram(
+            "fleetgraph_loader_batch_rows", "Keys that a loader fetched in one statement.", ("loader",), _ROWS
         )
+        for collector in (operations, self._seconds, self._statements, self._batches):
+            self.registry.register(collector)
 
     def observe(self, report: Report) -> None:
         """Count an operation: the executor's hook. Its context's ``statements``, where there is one, is counted too."""
-        operation, kind = self._names.label(report.operation.name), report.operation.kind.value
-        count, seconds, statements = self._of(operation, kind, report.outcome.code)
-        count.inc()
-        seconds.observe(report.seconds)
+        operation = report.operation
+        name, kind, outcome = self._names.label(operation.name), operation.kind.value, report.outcome.code
+        found = self._found.get((name, kind, outcome))
+        if found is None:
+            found = _Operation(self._seconds.of(name, kind), self._statements.of(kind))
+            self._found[name, kind, outcome] = found
+        found.count += 1
+        found.seconds.observe(report.seconds)
         sent = getattr(report.context, "statements", None)
         if isinstance(sent, int):
-            statements.observe(sent)
-
-    def _of(self, operation: str, kind: str, outcome: str) -> tuple[Counter, Histogram, Histogram]:
-        """The three figures of one operation and outcome; finding them by labels each time costs more than counting."""
-        key = operation, kind, outcome
-        found = self._found.get(key)
-        if found is None:
-            found = self._found[key] = (
-                self._operations.labels(operation, kind, outcome),
-                self._seconds.labels(operation, kind),
-                self._statements.labels(kind),
-            )
-        return found
+            found.statements.observe(sent)
 
     def loader_batch(self, loader: str, keys: int) -> None:
         """Count a loader's batch. `loader` is a name from the code, never from a client."""
         found = self._loaders.get(loader)
         if found is None:
-            found = self._loaders[loader] = self._batches.labels(loader)
+            found = self._loaders[loader] = self._batches.of(loader)
         found.observe(keys)
 
     def gauge(self, name: str, description: str, label: str, values: Gauges) -> None:
