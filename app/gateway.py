@@ -93,7 +93,7 @@ class Gateway:
         rate = self._rates.get(operation.kind)
         if rate is not None:
             try:
-                rate.take((context.actor.tenant_id, context.actor.id))
+                rate.take(context.actor.principal)
             except RateLimited as limited:
                 return [limited]
         return refuse_unreadable(operation, context)

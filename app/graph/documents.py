@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from graphql import (
@@ -64,6 +64,8 @@ class Operation:
     measures: Measures
     signatures: Sequence[GraphQLVariableSignature]
     """Its variables' names and types."""
+    readers: set[Hashable] = field(default_factory=set, compare=False, repr=False)
+    """`Actor.key` of callers who may read all that it reaches: see `app.graph.reading`."""
 
     @property
     def name(self) -> str | None:

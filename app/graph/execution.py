@@ -16,10 +16,11 @@ import inspect
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias, TypeGuard, cast
 
 import msgspec
+import msgspec.structs
 import orjson
 import strawberry
 import structlog
@@ -73,8 +74,7 @@ class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
     """The id of a trusted document, or the hash of one that was sent before (`sha256:…`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What an operation, or one event of a subscription, came to."""
 
     errors: Sequence[FormattedError] = ()
@@ -82,7 +82,7 @@ class Outcome:
     """A dict, None, or an `orjson.Fragment` of JSON that is ready."""
     executed: bool = False
     """Whether execution began, and so whether the response has the key ``data``."""
-    extensions: Mapping[str, Any] = field(default_factory=dict)
+    extensions: Mapping[str, Any] = msgspec.field(default_factory=dict)
     failure: BaseException | None = None
     """A cause that nobody expected, of one of the errors, where whoever asked may want to try again."""
 
@@ -103,8 +103,7 @@ class Outcome:
         return response
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """One finished operation, for metrics: see `Hooks.observe`."""
 
     operation: Operation
@@ -137,8 +136,7 @@ class Hooks:
     """Stands around the execution: traces."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True):
     """What a shortcut knows of a query's answer."""
 
     data: Mapping[str, Any]
@@ -339,7 +337,7 @@ class Executor:
         if outcome.data is None:
             return outcome
         data = {key: outcome.data.get(key, value) for key, value in answered.data.items()}
-        return replace(outcome, data=data)
+        return msgspec.structs.replace(outcome, data=data)
 
     def _executor_of(self, asked: _Asked, fields: Sequence[FieldNode] | None = None) -> CoreExecutor[Any]:
         """graphql-core's executor of the operation, or of these root fields of it."""
@@ -372,8 +370,7 @@ class Executor:
         self.observe(Report(operation, outcome, seconds, context))
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """One query or mutation that may run."""
 
     operation: Operation

@@ -97,12 +97,16 @@ class Recent:
         return (tally for slot, tally in self._tenants.get(tenant_id, {}).items() if slot > oldest)
 
     def _slot(self, tenant_id: UUID, slot: int) -> Tally:
-        slots = self._tenants.setdefault(tenant_id, OrderedDict())
+        slots = self._tenants.get(tenant_id)
+        known = None if slots is None else slots.get(slot)
+        if slots is not None and known is not None:
+            return known
+        if slots is None:
+            slots = self._tenants[tenant_id] = OrderedDict()
         self._tenants.move_to_end(tenant_id)
         if len(self._tenants) > _MOST_TENANTS:
             self._tenants.popitem(last=False)
-        if slot not in slots:
-            slots[slot] = Tally()
-            while len(slots) > SPAN_SECONDS // _SLOT_SECONDS + 1:
-                slots.popitem(last=False)
-        return slots[slot]
+        made = slots[slot] = Tally()
+        while len(slots) > SPAN_SECONDS // _SLOT_SECONDS + 1:
+            slots.popitem(last=False)
+        return made

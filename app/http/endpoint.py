@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+import msgspec
+import msgspec.structs
 from graphql import OperationType
 from starlette.requests import Request
 from starlette.responses import Response
@@ -54,14 +56,13 @@ from app.http.websocket import Sockets
 Page: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """An answer, ready but for the headers that all have."""
 
     status: int
     media: Media
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,9 @@ class GraphQLEndpoint:
             encoding = preferred(headers.get("accept-encoding"))
             if encoding is not None:
                 packed = await compressed(reply.body, encoding)
-                reply = replace(reply, body=packed, headers={**reply.headers, "Content-Encoding": encoding})
+                reply = msgspec.structs.replace(
+                    reply, body=packed, headers={**reply.headers, "Content-Encoding": encoding}
+                )
         await _send(reply, send)
 
     def _offers(self, method: str) -> Sequence[Media]:

@@ -97,7 +97,7 @@ class Live:
         self._opening: dict[UUID, asyncio.Task[Follower]] = {}
         self._groups: dict[Hashable, _Slot] = {}
         self._callers: dict[Hashable, _Watched] = {}
-        self._streams: Counter[tuple[UUID, UUID]] = Counter()
+        self._streams: Counter[bytes] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
         self._doubts = asyncio.Event()
         self._draining = False
@@ -260,7 +260,7 @@ class Live:
         member.group.follower.idle_since = time.monotonic()
         self._release(key, slot)
 
-    def _give_back(self, principal: tuple[UUID, UUID]) -> None:
+    def _give_back(self, principal: bytes) -> None:
         self._streams[principal] -= 1
         if not self._streams[principal]:
             del self._streams[principal]

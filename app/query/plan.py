@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Protocol, TypeAlias
 
 import orjson
 from graphql import FieldNode, GraphQLField, VariableNode, Visitor, visit
 from graphql.execution.values import VariableValues, get_argument_values
+from msgspec import Struct
 
 from app.auth.actor import Actor
 from app.auth.scope import TENANT_WIDE
 from app.graph.connection import max_page
 from app.graph.errors import GraphError
-from app.graph.ids import parse_id_of
+from app.graph.ids import key_of
 from app.graph.ordering import Keyset, encode_cursor
 from app.graph.paging import page_shape
 from app.graph.registry import EntityType, Through, ToMany
@@ -36,8 +38,7 @@ Written: TypeAlias = Mapping[Any, Any] | Sequence[Mapping[bytes, Any]]
 """What a child made, by what its parents' records have of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """One execution of a plan."""
 
     actor: Actor
@@ -102,15 +103,18 @@ class Single:
 
     async def load(self, run: Run, keys: Iterable[bytes]) -> dict[bytes, Any]:
         """The rows of these ids as JSON; an id without a row that may be seen is left out."""
+        values = await self.values(run, keys)
+        return {key: orjson.Fragment(orjson.dumps(value)) for key, value in values.items()}
+
+    async def values(self, run: Run, keys: Iterable[bytes]) -> dict[bytes, Any]:
+        """The rows of these ids, for who puts each in one place only."""
         found = await run.records(self._statement(run), keys=keys)
         children = await children_of(self.rows, run, found)
         if self._write is None:
             self._write = self.rows.writing(self.expression)
         written = self._write(found, run.actor, None, *children)
         place = self.id_place
-        return {
-            record[place]: orjson.Fragment(orjson.dumps(value)) for record, value in zip(found, written, strict=True)
-        }
+        return {record[place]: value for record, value in zip(found, written, strict=True)}
 
     def _statement(self, run: Run) -> Statement:
         reach = reach_of(run.actor, self.entity) if self.scoped else None
@@ -464,6 +468,10 @@ class RootRow:
     definition: GraphQLField
     node: FieldNode
 
+    def __post_init__(self) -> None:
+        given = [one.value for one in self.node.arguments or () if one.name.value == "id"]
+        self._variable = given[0].name.value if given and isinstance(given[0], VariableNode) else None
+
     def needs_snapshot(self, _run: Run) -> bool:
         """Whether something hangs on it."""
         return bool(self.single.rows.children)
@@ -471,13 +479,15 @@ class RootRow:
     async def value(self, run: Run) -> Any:
         """The row, or None where there is none."""
         entity = self.single.entity
-        text = arguments_of(self.definition, self.node, run)["id"]
+        text = None if self._variable is None else run.variables.coerced.get(self._variable)
+        if text is None:
+            text = arguments_of(self.definition, self.node, run)["id"]
         try:
-            key = parse_id_of(entity.prefix, entity.name, text, "id").bytes
+            key = key_of(entity.prefix, entity.name, text, "id")
         except GraphError as error:
             raise Differently("no id") from error
         run.observe(entity.name, 1)
-        return (await self.single.load(run, (key,))).get(key)
+        return (await self.single.values(run, (key,))).get(key)
 
 
 @dataclass(eq=False)
@@ -528,7 +538,7 @@ class Plan:
     rest: Sequence[FieldNode]
     """The fields that the reference way answers."""
 
-    @property
+    @cached_property
     def compiled(self) -> Sequence[Root]:
         """The root fields that are answered here."""
         return [root for root in self.roots.values() if root is not None and not isinstance(root, str)]
