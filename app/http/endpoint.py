@@ -47,7 +47,7 @@ from app.http.encoding import compressed, preferred
 from app.http.headers import RequestHeaders
 from app.http.limits import EdgeLimits
 from app.http.negotiation import RESPONSES, STATUS, Media, negotiate, negotiate_stream, retry_after, status_of
-from app.http.request_id import request_id
+from app.http.request_id import WHOLE, request_id
 from app.http.streaming import stream, until_gone
 from app.http.streams import Message, Outbox, SourceStreams, Stream, Streams
 from app.http.tasks import cancelled
@@ -149,7 +149,7 @@ class GraphQLEndpoint:
                 reply = msgspec.structs.replace(
                     reply, body=packed, headers={**reply.headers, "Content-Encoding": encoding}
                 )
-        await _send(reply, send)
+        await _send(reply, send, whole=WHOLE in scope)
 
     def _offers(self, method: str) -> Sequence[Media]:
         return (*RESPONSES, Media.HTML) if method == "GET" and self._page is not None else RESPONSES
@@ -183,7 +183,7 @@ class GraphQLEndpoint:
 
         Most answers are ready before a watch would be worth its two tasks.
         """
-        here = asyncio.current_task()
+        here = asyncio.current_task(self._watches.loop)
         assert here is not None  # noqa: S101 - coroutines run in tasks
         watch = _Watch(here, receive)
         self._watches.add(watch)
@@ -356,7 +356,7 @@ def _fault(error: Exception, media: Media, identity: str) -> Reply:
 _TYPES: Final = {media: f"{media.value}; charset=utf-8".encode() for media in Media}
 
 
-async def _send(reply: Reply, send: Send) -> None:
+async def _send(reply: Reply, send: Send, *, whole: bool) -> None:
     headers = [
         (b"content-type", _TYPES[reply.media]),
         (b"content-length", b"%d" % len(reply.body)),
@@ -364,5 +364,8 @@ async def _send(reply: Reply, send: Send) -> None:
         (b"vary", b"Accept, Accept-Encoding, Authorization"),
     ]
     headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+    if whole:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers, WHOLE: reply.body})
+        return
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

@@ -10,11 +10,14 @@ from typing import Final
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.headers import safe
+from app.http.headers import lines, safe
 from app.log import REQUEST_ID
 
 _ACCEPTABLE: Final = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
 _KEY: Final = "fleetgraph.request_id"
+WHOLE: Final = "fleetgraph.whole"
+"""Key in a scope whose `send` takes an answer's body in the message that begins it, under this key; and in
+``scope["extensions"]`` what sends a whole answer at once: `(status, header lines, body)` to whether it did."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.http")
 
@@ -59,11 +62,22 @@ class RequestId:
         started = time.perf_counter()
         status = 0
 
+        # Taken out: it refers to the request, which would then refer to itself and be left to the garbage collector.
+        at_once = scope.get("extensions", {}).pop(WHOLE, None)
+        scope[WHOLE] = True
+
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*safe(message["headers"]), (b"x-request-id", identity.encode("ascii"))]
+                headers = message["headers"] = safe(message["headers"])
+                headers.append((b"x-request-id", identity.encode("ascii")))
+                body = message.pop(WHOLE, None)
+                if body is not None:
+                    if at_once is None or not at_once(status, lines(headers), body):
+                        await send(message)
+                        await send({"type": "http.response.body", "body": body})
+                    return
             await send(message)
 
         try:

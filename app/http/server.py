@@ -5,15 +5,48 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
+from app.http.request_id import WHOLE
+
 TEXTS: Final = "fleetgraph.texts"
 """Key in a socket's ``scope["extensions"]``: several texts may be sent at once."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol of HTTP, with one thing more: `scope["extensions"][WHOLE]` sends a whole answer with one
+    write, where ASGI's two messages become two, and with them two packets.
+    """
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        scope: Any = cycle.scope
+        scope["extensions"] = {WHOLE: partial(_send_whole, cycle)}
+        super()._start_asgi_task(cycle, app)
+
+
+def _send_whole(cycle: RequestResponseCycle, status: int, head: bytes, body: bytes) -> bool:
+    """Send an answer with these header lines, which say how long it is; False where it must go the usual way, since the
+    client is slow, or gone."""
+    if cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
+        return False
+    own = [b"%b: %b\r\n" % header for header in cycle.default_headers]
+    if not cycle.keep_alive:
+        own.append(b"connection: close\r\n")
+    cycle.transport.write(b"".join((STATUS_LINE[status], *own, head, b"\r\n", body)))
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
@@ -67,7 +100,7 @@ def server_config(app: Any, **settings: Any) -> uvicorn.Config:
     """
     ours: dict[str, Any] = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": HttpProtocol,
         "ws": SocketProtocol,
         "ws_max_size": 1_048_576,
         "ws_per_message_deflate": False,
