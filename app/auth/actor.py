@@ -103,7 +103,19 @@ class Actor:
         people with a project each share their plans.
         """
         wide = frozenset(name for name, reach in self.permissions.items() if reach is TENANT_WIDE)
-        return self.kind, wide, frozenset(self.permissions) - wide
+        return _shared((self.kind, wide, frozenset(self.permissions) - wide))
+
+
+_MOST_KEYS: Final = 1_000
+_keys: Final[dict[ActorKey, ActorKey]] = {}
+
+
+def _shared(key: ActorKey) -> ActorKey:
+    """The one object for all equal keys: sets of a hundred names are looked up with each request, and to find that two
+    are the same one is quicker than to compare them."""
+    if len(_keys) >= _MOST_KEYS:
+        _keys.clear()
+    return _keys.setdefault(key, key)
 
 
 def instance_grants(instance_id: UUID, project_id: UUID) -> Grants:

@@ -18,10 +18,14 @@ from graphql import (
     DocumentNode,
     FragmentDefinitionNode,
     GraphQLError,
+    GraphQLInputType,
+    GraphQLLeafType,
     GraphQLSchema,
     GraphQLSyntaxError,
     OperationDefinitionNode,
     OperationType,
+    get_nullable_type,
+    is_leaf_type,
     parse,
     specified_rules,
     validate,
@@ -64,6 +68,8 @@ class Operation:
     measures: Measures
     signatures: Sequence[GraphQLVariableSignature]
     """Its variables' names and types."""
+    leaves: Sequence[GraphQLLeafType | None]
+    """Of each variable its scalar or enum, null or not; None where it is no such."""
     readers: set[Hashable] = field(default_factory=set, compare=False, repr=False)
     """`Actor.key` of callers who may read all that it reaches: see `app.graph.reading`."""
 
@@ -227,8 +233,14 @@ class Documents:
             name = found.name.value if found.name else None
             signatures = [get_variable_signature(self._schema, one) for one in found.variable_definitions or ()]
             good = [one for one in signatures if isinstance(one, GraphQLVariableSignature)]  # validation saw to it
-            operations[name] = Operation(document, found, measures[name], good)
+            leaves = [_leaf(one.type) for one in good]
+            operations[name] = Operation(document, found, measures[name], good, leaves)
         return document
+
+
+def _leaf(kind: GraphQLInputType) -> GraphQLLeafType | None:
+    inner = get_nullable_type(kind)
+    return inner if is_leaf_type(inner) else None
 
 
 def _digest(text: str) -> str:

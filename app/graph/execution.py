@@ -389,11 +389,19 @@ def _simple_values(operation: Operation, given: Mapping[str, Any]) -> VariableVa
     """
     sources: dict[str, VariableValueSource] = {}
     coerced: dict[str, Any] = {}
-    for signature in operation.signatures:
+    for signature, leaf in zip(operation.signatures, operation.leaves, strict=True):
         value = given.get(signature.name, Undefined)
-        if value is Undefined or is_input_object_type(get_named_type(signature.type)):
+        if value is Undefined:
             return None
-        found = coerce_input_value(value, signature.type)
+        if leaf is not None and value is not None:
+            try:
+                found = leaf.coerce_input_value(value)
+            except Exception:  # whatever is wrong with it, graphql-core says it better
+                return None
+        elif is_input_object_type(get_named_type(signature.type)):
+            return None
+        else:
+            found = coerce_input_value(value, signature.type)
         if found is Undefined:
             return None
         sources[signature.name], coerced[signature.name] = VariableValueSource(signature, value), found

@@ -306,6 +306,42 @@ async def test_a_client_that_hangs_up_stops_the_work(gateway: Fleet) -> None:
     assert (gateway.house.cancelled, gateway.house.closed, sent) == (1, 1, [])
 
 
+def _post(version: str = "1.1", connection: str = "keep-alive", query: str = "{ hello }") -> bytes:
+    body = orjson.dumps({"query": query})
+    lines = [f"POST /graphql HTTP/{version}", "Host: x", "Authorization: Bearer good", f"Connection: {connection}"]
+    return (
+        "\r\n".join([*lines, "Content-Type: application/json", f"Content-Length: {len(body)}", "", ""]).encode() + body
+    )
+
+
+async def test_an_answer_is_one_write_and_the_connection_goes_on(live: Running) -> None:
+    """Head and body together; requests in a row are answered in a row, and the last one's wish to close is heard."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+    writer.write(_post())
+    first = await reader.read(65_536)  # what came with the first packet
+    head, _, body = first.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert orjson.loads(body)["data"] == {"hello": "hello world"}
+    assert f"content-length: {len(body)}".encode() in head
+    assert head.lower().count(b"x-request-id: ") == head.lower().count(b"x-content-type-options: nosniff") == 1
+    writer.write(_post(query="{ a: hello }") + _post(query="{ b: hello }") + _post(connection="close"))
+    rest = await asyncio.wait_for(reader.read(), 5)
+    places = [rest.index(key) for key in (b'"a":', b'"b":', b'"hello":')]
+    assert places == sorted(places)
+    assert rest.count(b"HTTP/1.1 200 OK") == 3
+    assert rest.count(b"connection: close") == 1
+    writer.close()
+
+
+async def test_an_old_client_is_answered_and_let_go(live: Running) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+    writer.write(_post(version="1.0"))
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert b"connection: close" in answer
+    assert answer.endswith(b"}")
+    writer.close()
+
+
 async def test_the_server_does_not_name_itself(live: Running) -> None:
     """trap 22: uvicorn adds its name below the application, so the configuration leaves it out."""
     async with httpx.AsyncClient() as client:

@@ -91,6 +91,16 @@ async def test_a_second_run_makes_neither_plan_nor_sql(tenant: TenantUnderTest) 
         assert (made.plans, made.statements) == (2, 6)
 
 
+async def test_what_one_caller_may_read_another_is_still_refused(tenant: TenantUnderTest) -> None:
+    """An operation remembers for which permissions it was found good, and for no others."""
+    executor = executor_of(Compiler(schema()._schema))
+    query = "{ projects { totalCount } }"
+    for permission, allowed in 2 * (("read:projects", True), ("read:tasks", False)):
+        actor = tenant.actor(grants=Grants.everywhere({permission}))
+        outcome = await ask(executor, tenant.database, actor, query)
+        assert outcome.code == ("OK" if allowed else "FORBIDDEN")
+
+
 async def test_scopes_are_parameters_of_one_plan(tenant: TenantUnderTest) -> None:
     """Decision 29: people with a project each share their plan, and each sees their own."""
     executor = executor_of(Compiler(schema()._schema))
