@@ -49,6 +49,8 @@ RETRIES: Final = 3
 """How often a command is run again after a deadlock or a serialisation failure."""
 _RETRYABLE: Final = frozenset({"40001", "40P01"})
 _UNIQUE_VIOLATION: Final = "23505"
+_OWNER: Final = "fleetgraph.uow"
+"""Where a session knows its unit of work."""
 
 
 def utc_now() -> datetime:
@@ -109,9 +111,9 @@ class UnitOfWork:
         self.appended: dict[Feed, int] = {}
         """The newest number of each log that this wrote to, for the bell that is rung after the commit."""
         self._wrote = False
-        event.listen(session.sync_session, "before_flush", self._see)
+        session.sync_session.info[_OWNER] = self
 
-    def _see(self, session: Session, *_: Any) -> None:
+    def see(self, session: Session) -> None:
         """Note that the command writes; the security journal may be written with any outcome."""
         written = (*session.new, *session.deleted, *filter(session.is_modified, session.dirty))
         self._wrote = self._wrote or not all(isinstance(row, AuditLog) for row in written)
@@ -120,7 +122,7 @@ class UnitOfWork:
     def has_changed(self) -> bool:
         """Whether anything was changed or noted so far but in the security journal. Statements that name no loaded rows
         are not seen, unless they were noted."""
-        self._see(self.session.sync_session)
+        self.see(self.session.sync_session)
         return self._wrote or bool(self._changes or self._events or self._alerts)
 
     async def enter(self, tenant_id: UUID) -> None:
@@ -347,6 +349,14 @@ class UnitOfWork:
             events = await append_op_events(connection, self.tenant_id, self._events)
             if events.last_seq is not None:
                 self.appended[Feed.EVENTS] = events.last_seq
+
+
+@event.listens_for(Session, "before_flush")
+def _see(session: Session, *_: Any) -> None:
+    """Once for all sessions: to listen to each of them would take longer than what there is to hear."""
+    owner = session.info.get(_OWNER)
+    if owner is not None:
+        owner.see(session)
 
 
 async def run(
