@@ -26,29 +26,26 @@ class Delays:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that runs, which is found only once: to ask for it is a call of the system each time."""
-        loop = self._loop
-        if loop is None or loop.is_closed():  # what waited on that one is over with it
-            loop, self._timer = asyncio.get_running_loop(), None
-            self._loop = loop
+    def add(self, one: Due) -> asyncio.AbstractEventLoop:
+        """From now on it waits, in the event loop that runs, which is returned: to ask for it is a call of the system
+        each time."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what waited on another one is over with it
+            self._loop, self._timer = loop, None
             self._waiting.clear()
-        return loop
-
-    def add(self, one: Due) -> None:
-        """From now on it waits."""
-        loop = self.loop
         self._waiting[one] = at = loop.time() + self._seconds
         if self._timer is None:
             self._timer = loop.call_at(at, self._look)
+        return loop
 
     def drop(self, one: Due) -> None:
         """Call it off; nothing happens where its time has come already."""
         self._waiting.pop(one, None)
 
     def _look(self) -> None:
-        loop = self.loop
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            return
         now = loop.time()
         self._timer = None
         for one, at in list(self._waiting.items()):  # in the order of their times, since all wait equally long
@@ -72,11 +69,10 @@ class Limit:
         self._over = False
 
     def __enter__(self) -> None:
-        task = asyncio.current_task(self._delays.loop)
+        task = asyncio.current_task(self._delays.add(self))
         assert task is not None  # noqa: S101 - coroutines run in tasks
         self._task = task
         self._before = task.cancelling()
-        self._delays.add(self)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _traceback: object) -> None:
         self._delays.drop(self)

@@ -183,10 +183,10 @@ class GraphQLEndpoint:
 
         Most answers are ready before a watch would be worth its two tasks.
         """
-        here = asyncio.current_task(self._watches.loop)
+        watch = _Watch(receive)
+        here = asyncio.current_task(self._watches.add(watch))
         assert here is not None  # noqa: S101 - coroutines run in tasks
-        watch = _Watch(here, receive)
-        self._watches.add(watch)
+        watch.working = here
         try:
             return await working
         except asyncio.CancelledError:
@@ -325,10 +325,11 @@ _PATIENCE_SECONDS: Final = 0.02
 class _Watch:
     """Cancels a task when the client of its request hangs up."""
 
-    __slots__ = ("_receive", "_working", "is_gone", "task")
+    __slots__ = ("_receive", "is_gone", "task", "working")
 
-    def __init__(self, working: asyncio.Task[Any], receive: Receive) -> None:
-        self._working = working
+    working: asyncio.Task[Any]
+
+    def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self.task: asyncio.Task[None] | None = None
         self.is_gone = False
@@ -340,7 +341,7 @@ class _Watch:
     async def _run(self) -> None:
         await until_gone(self._receive)
         self.is_gone = True
-        self._working.cancel()
+        self.working.cancel()
 
 
 def _refusal(refusal: HttpRefusal, media: Media) -> Reply:

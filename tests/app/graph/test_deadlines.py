@@ -75,3 +75,24 @@ async def test_a_block_in_time_has_no_timer_left() -> None:
     with Limit(delays):
         await asyncio.sleep(0)
     await asyncio.sleep(0.03)
+
+
+def test_two_event_loops_that_live_side_by_side_do_not_mix() -> None:
+    delays = Delays(0.01)
+
+    async def in_time() -> None:
+        with Limit(delays):
+            await asyncio.sleep(0)
+
+    async def late() -> None:
+        with pytest.raises(TimeoutError), Limit(delays):
+            await asyncio.sleep(5)
+
+    one, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+    try:
+        for loop in (one, other, one, other):
+            loop.run_until_complete(in_time())
+            loop.run_until_complete(late())
+    finally:
+        one.close()
+        other.close()
