@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -32,13 +33,18 @@ def surroundings() -> Surroundings:
 
 
 class _Announcing(uvicorn.Server):
+    ready: Callable[[], None] = staticmethod(lambda: None)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
             print(f"Serves http://127.0.0.1:{sockets[0].getsockname()[1]}/graphql", flush=True)
+            self.ready()
 
 
-def serve(application: Any) -> None:
-    """Serves the ASGI application until it is told to stop."""
+def serve(application: Any, ready: Callable[[], None] = lambda: None) -> None:
+    """Serves the ASGI application until it is told to stop; `ready` is called once it takes requests."""
     with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
-        _Announcing(server_config(application)).run(sockets=[listener])
+        server = _Announcing(server_config(application))
+        server.ready = ready
+        server.run(sockets=[listener])
