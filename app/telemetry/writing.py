@@ -15,7 +15,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from app.auth.actor import system_actor
 from app.graph.errors import RateLimited
@@ -32,6 +32,7 @@ RETRIES: Final = 3
 _RETRY_SECONDS: Final = 1
 _RETRYABLE: Final = frozenset({"40001", "40P01"})
 _CHECK_VIOLATION: Final = "23514"
+_UNIQUE_VIOLATION: Final = "23505"
 
 
 @dataclass(eq=False)
@@ -48,6 +49,8 @@ class _Line:
 
     lots: deque[_Lot] = field(default_factory=deque)
     work: asyncio.Task[None] | None = None
+    are_new: bool = True
+    """Whether the next events are taken to be new, which is cheaper where it is true: the last ones were."""
 
 
 class EventWriter:
@@ -114,7 +117,7 @@ class EventWriter:
         while line.lots:
             async with self._turns:
                 if lots := self._next(line):
-                    await self._store(tenant_id, lots)
+                    await self._store(tenant_id, line, lots)
         del self._lines[tenant_id]
 
     def _next(self, line: _Line) -> list[_Lot]:
@@ -129,21 +132,22 @@ class EventWriter:
                 count += len(lot.events)
         return lots
 
-    async def _store(self, tenant_id: UUID, lots: Sequence[_Lot]) -> None:
+    async def _store(self, tenant_id: UUID, line: _Line, lots: Sequence[_Lot]) -> None:
         try:
             events, doubles = _together(lots)
-            appended = await self._append(tenant_id, events)
+            appended = await self._append(tenant_id, events, are_new=line.are_new)
         except Exception as error:
             if len(lots) > 1 and not _is_lost(error):
                 # Somebody's events are not fit to be stored, which spoils nobody else's.
                 for lot in lots:
-                    await self._store(tenant_id, [lot])
+                    await self._store(tenant_id, line, [lot])
                 return
             log.warning("op_events_not_stored", error=type(error).__name__, tenant=str(tenant_id), exc_info=True)
             for lot in lots:
                 if not lot.outcome.done():
                     lot.outcome.set_exception(error)
             return
+        line.are_new = not appended.repeated
         self.transactions += 1
         self.repeated += len(appended.repeated)
         self.stored += len(events) - len(appended.repeated)
@@ -154,18 +158,24 @@ class EventWriter:
                 known = appended.repeated.intersection(lot.events.lists["id"]) if appended.repeated else frozenset()
                 lot.outcome.set_result(AppendedColumns(known | double, appended.last_seq))
 
-    async def _append(self, tenant_id: UUID, events: EventColumns) -> AppendedColumns:
+    async def _append(self, tenant_id: UUID, events: EventColumns, *, are_new: bool) -> AppendedColumns:
+        """`are_new` is a guess. A wrong one is found out by the primary key, at the first event that is there already,
+        and costs a second transaction; what it saves is a look for every event and two round trips, one of them under
+        the counter's lock."""
         for attempt in range(RETRIES + 1):
             try:
                 async with self._database.transaction(system_actor(tenant_id)) as session:
-                    return await append_event_columns(await session.connection(), tenant_id, events)
+                    return await append_event_columns(await session.connection(), tenant_id, events, are_new=are_new)
             except DBAPIError as error:
+                state = getattr(error.orig, "sqlstate", None)
                 if attempt == RETRIES:
                     raise
-                if isinstance(error, IntegrityError) and getattr(error.orig, "sqlstate", None) == _CHECK_VIOLATION:
+                if state == _UNIQUE_VIOLATION and are_new:
+                    are_new = False
+                elif state == _CHECK_VIOLATION:
                     # Most likely a month without a partition: the tenant keeps events for longer than others.
                     await self._make_months(events)
-                elif getattr(error.orig, "sqlstate", None) not in _RETRYABLE:
+                elif state not in _RETRYABLE:
                     raise
         raise AssertionError("unreachable")
 

@@ -209,12 +209,16 @@ async def append_op_events(
     return AppendedEvents(ids, stored, last_seq)
 
 
-async def append_event_columns(connection: AsyncConnection, tenant_id: UUID, events: EventColumns) -> AppendedColumns:
+async def append_event_columns(
+    connection: AsyncConnection, tenant_id: UUID, events: EventColumns, *, are_new: bool = False
+) -> AppendedColumns:
     """Append at most 5,000 events with one statement, and tell which of them were there already.
 
-    As `append_op_events` otherwise.
+    `are_new` says that none is, which saves the look and its round trips under the counter's lock; where one is after
+    all, nothing is stored and SQLAlchemy's IntegrityError is raised (a unique violation). As `append_op_events`
+    otherwise.
     """
-    repeated, newest = await _append(connection, tenant_id, events.lists, events.may_repeat)
+    repeated, newest = await _append(connection, tenant_id, events.lists, events.may_repeat and not are_new)
     return AppendedColumns(repeated, newest)
 
 

@@ -124,6 +124,29 @@ async def test_what_waits_goes_together_up_to_a_limit(tenant: TenantUnderTest, d
     assert writer.transactions == 4
 
 
+async def test_ope_1_events_are_taken_to_be_new_until_some_are_not(
+    tenant: TenantUnderTest, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The primary key finds a wrong guess out, whose transaction leaves nothing and no hole; the events behind are
+    looked for in the log first, until none is there any more."""
+    writer = EventWriter(database, together=2)
+    sent = [await steps(tenant, *names) for names in (("a", "b"), ("c", "b"), ("d", "a"), ("e", "f"), ("g", "h"))]
+    await writer.submit(tenant.id, sent[0])
+    guesses = []
+    really = append_event_columns
+
+    async def noted(*arguments: Any, are_new: bool) -> Any:
+        guesses.append(are_new)
+        return await really(*arguments, are_new=are_new)
+
+    monkeypatch.setattr(writing, "append_event_columns", noted)
+    appended = await asyncio.gather(*[writer.submit(tenant.id, lot) for lot in sent[1:]])
+    assert [len(one.repeated) for one in appended] == [1, 1, 0, 0]
+    assert guesses == [True, False, False, False, True], "the second is the first again"
+    rows = await log_of(tenant)
+    assert [(row["seq"], row["event_id"]) for row in rows] == list(enumerate("abcdefgh", 1))
+
+
 async def test_events_of_one_caller_that_cannot_be_stored_spoil_nobody_elses(
     tenant: TenantUnderTest, writer: EventWriter
 ) -> None:
@@ -169,12 +192,12 @@ async def test_writers_of_many_tenants_leave_connections_for_others(database: Da
     running = most = 0
     really = writer._append
 
-    async def counted(tenant_id: UUID, events: EventColumns) -> AppendedColumns:
+    async def counted(tenant_id: UUID, events: EventColumns, *, are_new: bool) -> AppendedColumns:
         nonlocal running, most
         running += 1
         most = max(most, running)
         try:
-            return await really(tenant_id, events)
+            return await really(tenant_id, events, are_new=are_new)
         finally:
             running -= 1
 
@@ -250,8 +273,8 @@ async def test_row_level_security_keeps_the_writer_in_its_tenant(
     columns = await steps(tenant, "a")
     really = append_event_columns
 
-    async def mistaken(connection: Any, _tenant_id: UUID, events: EventColumns) -> Any:
-        return await really(connection, other_tenant.id, events)
+    async def mistaken(connection: Any, _tenant_id: UUID, events: EventColumns, **how: Any) -> Any:
+        return await really(connection, other_tenant.id, events, **how)
 
     monkeypatch.setattr(writing, "append_event_columns", mistaken)
     with pytest.raises(LookupError):

@@ -15,8 +15,17 @@ from sqlalchemy.exc import IntegrityError
 from db import models
 from db.connections import Connections
 from db.enums import OpEventType
-from db.ids import created_at, first_id_at, new_id
-from db.logs import CHUNK, AppendedEvents, EventDraft, append_op_events, in_chunks
+from db.ids import created_at, first_id_at, milliseconds, new_id
+from db.logs import (
+    CHUNK,
+    AppendedEvents,
+    EventColumns,
+    EventDraft,
+    append_event_columns,
+    append_op_events,
+    fresh_id,
+    in_chunks,
+)
 from tests.conftest import TenantUnderTest
 
 NOW = datetime.now(UTC)
@@ -325,3 +334,28 @@ async def _execute(url: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def test_events_that_are_said_to_be_new_and_are_not_leave_nothing_behind(tenant: TenantUnderTest) -> None:
+    """Decision 8: neither those beside them nor a hole in the numbers."""
+
+    def columns(*ids: Any) -> EventColumns:
+        made = EventColumns()
+        made.may_repeat = True
+        for row_id in ids:
+            row = {"id": row_id, "type": "HEARTBEAT", "timestamp": created_at(row_id), "event_id": str(row_id)}
+            for name, values in made.lists.items():
+                values.append(row.get(name))
+        return made
+
+    async def add(*ids: Any) -> int | None:
+        async with tenant.database.transaction(tenant.actor()) as session:
+            connection = await session.connection()
+            return (await append_event_columns(connection, tenant.id, columns(*ids), are_new=True)).last_seq
+
+    first, second, third = (fresh_id(milliseconds(NOW)) for _ in range(3))
+    assert await add(first) == 1
+    with pytest.raises(IntegrityError, match="duplicate key"):
+        await add(second, first)
+    assert await add(third) == 2
+    assert [row["id"] for row in await log_of(tenant)] == [first, third]
