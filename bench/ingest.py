@@ -4,27 +4,25 @@
     python -m bench.ingest --rounds 1 --events 10000 --name ingest-quick
 
 All events are one tenant's, of its agents' runs, with ids of their own and a payload of some 150 bytes; every way
-writes the same columns, so that the table's indexes have the same work. `copy` is what Postgres alone can do: finished
-rows, a role that passes row-level security, no check of anything, no number taken from a counter, a transaction for
-each 2,000. `ndjson` is `POST /v1/op-events` with 5,000 events a request, `graphql` is `opEventsRecord` with 1,000.
+writes the same columns, and ids of the same times, so that the table's indexes have the same work. `copy` is what
+Postgres alone can do: finished rows, a role that passes row-level security, no check of anything, no number taken from
+a counter, a transaction for each 2,000. `ndjson` is `POST /v1/op-events` with 5,000 events a request, `graphql` is
+`opEventsRecord` with 1,000.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
-import multiprocessing
 import os
 import platform
 import random
 import statistics
 import sys
-import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -37,6 +35,7 @@ from app.cli.preparing import console
 from bench import report
 from bench.contenders import POOL, ContenderFailed, Request, Server
 from bench.fleet import Fleet, FleetUnusable
+from bench.ingest_client import by_copy, over_http, send_by
 from bench.processes import cpu_seconds
 from bench.write_fleet import Tenant, WritingGateway, open_empty_fleet, populate, post
 from db.embedded import EmbeddedPostgresError
@@ -47,6 +46,8 @@ COPY_ROWS: Final = 2_000
 NDJSON_EVENTS: Final = 5_000
 GRAPHQL_EVENTS: Final = 1_000
 RUNS: Final = 256
+A_MILLISECOND: Final = 20
+"""Events of one millisecond: an id begins with its time, so this is how scattered they go into the indexes."""
 AIM: Final = 0.5
 """Of raw COPY, for `ndjson` with 8 writers (issue 5)."""
 _RECORD: Final = """
@@ -89,82 +90,12 @@ class Measured:
     """Which part of the time the client used its CPU."""
 
 
-Send = tuple[list[float], float]
-"""Seconds that each request took, and CPU seconds of the client."""
-
-
-# --- The client, in a process of its own ------------------------------------------------------------------------------
-
-
-async def _over_http(port: int, requests: Sequence[bytes], writers: int) -> list[float]:
-    waiting, times = deque(requests), []
-
-    async def writer() -> None:
-        reader, out = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
-        while waiting:
-            request = waiting.popleft()
-            began = time.perf_counter()
-            out.write(request)
-            await out.drain()
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(
-                int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
-            )
-            body = await reader.readexactly(length)
-            times.append(time.perf_counter() - began)
-            if b" 200 " not in head[:20] or b'"REFUSED"' in body or b'"message"' in body or b'"errors"' in body:
-                raise ContenderFailed(f"It was answered: {body[:300]!r}")
-        out.close()
-
-    await asyncio.gather(*(writer() for _ in range(writers)))
-    return times
-
-
-async def _by_copy(url: str, parts: Sequence[bytes], writers: int) -> list[float]:
-    waiting, times = deque(parts), []
-
-    async def writer() -> None:
-        connection = await asyncpg.connect(url)
-        while waiting:
-            part = waiting.popleft()
-            began = time.perf_counter()
-            await connection.copy_to_table("op_events", source=io.BytesIO(part), columns=_COLUMNS)
-            times.append(time.perf_counter() - began)
-        await connection.close()
-
-    await asyncio.gather(*(writer() for _ in range(writers)))
-    return times
-
-
-def _client(send: Callable[[], Any], answers: Any) -> None:
-    try:
-        before = time.process_time()
-        times = asyncio.run(send())
-        answers.send((times, time.process_time() - before))
-    except Exception as error:
-        answers.send(error)
-
-
-def _send(send: Callable[[], Any]) -> tuple[float, Send]:
-    """Run the client; how long it took in all, as it saw it itself."""
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=_client, args=(send, there))
-    began = time.perf_counter()
-    process.start()
-    answer = here.recv()
-    seconds = time.perf_counter() - began
-    process.join()
-    if isinstance(answer, Exception):
-        raise ContenderFailed(f"The client failed: {answer!r}")
-    return seconds, answer
-
-
 # --- What is sent -----------------------------------------------------------------------------------------------------
 
 
 def _events(work: Sequence[Work], count: int) -> list[tuple[Work, dict[str, Any]]]:
-    """Events of this moment, each with an id of its own."""
-    now = datetime.now(UTC)
+    """Events up to this moment, as many a millisecond as a busy tenant has, each with an id of its own."""
+    first = datetime.now(UTC) - timedelta(milliseconds=count // A_MILLISECOND)
     chance = random.Random(count)
     return [
         (
@@ -172,7 +103,7 @@ def _events(work: Sequence[Work], count: int) -> list[tuple[Work, dict[str, Any]
             {
                 "type": chance.choice(_TYPES),
                 "eventId": new_id().hex,
-                "timestamp": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "timestamp": _time(first + timedelta(milliseconds=number // A_MILLISECOND)),
                 "runId": f"run_{one.run_id.hex}",
                 "payload": {
                     "toolName": "search",
@@ -183,8 +114,12 @@ def _events(work: Sequence[Work], count: int) -> list[tuple[Work, dict[str, Any]
                 },
             },
         )
-        for _ in range(count)
+        for number in range(count)
     ]
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _parts(events: Sequence[Any], size: int) -> list[Sequence[Any]]:
@@ -212,7 +147,8 @@ def _copy(first_seq: int, events: Sequence[tuple[Work, dict[str, Any]]]) -> list
         lines = []
         for place, (work, event) in enumerate(part):
             row = (
-                *(work.tenant_id, new_id(), event["type"], event["timestamp"], work.instance_id, work.version_id),
+                *(work.tenant_id, new_id(datetime.fromisoformat(event["timestamp"])), event["type"]),
+                *(event["timestamp"], work.instance_id, work.version_id),
                 *(work.project_id, work.task_id, work.run_id, orjson.dumps(event["payload"]).decode()),
                 *(event["eventId"], first_seq + number * COPY_ROWS + place),
             )
@@ -279,6 +215,17 @@ def main(
     name: Annotated[str, typer.Option(help="Name of the files in bench/results.")] = "ingest",
 ) -> None:
     """Measure both ways in and raw COPY with one and with eight writers, and write bench/results/NAME.md and .json."""
+    for path in run(rounds=rounds, events=events, name=name):
+        console.print(f"Written: {path}")
+
+
+def run(quick: bool = False, *, rounds: int = 5, events: int = 80_000, name: str = "ingest") -> Sequence[Path]:
+    """The whole benchmark; returns the two files that it wrote. `quick` is one short round, to see that all works.
+
+    Raises ContenderFailed, FleetUnusable and EmbeddedPostgresError.
+    """
+    if quick:
+        rounds, events, name = 1, 10_000, f"{name}-quick"
     began, load_before = report.now(), os.getloadavg()[0]
     gateway = WritingGateway()
     cells: dict[Cell, list[Measured]] = {}
@@ -310,15 +257,16 @@ def main(
             "load_before": load_before,
         }
     report.RESULTS.mkdir(exist_ok=True)
-    (report.RESULTS / f"{name}.md").write_text(markdown(page, cells))
+    table, figures = report.RESULTS / f"{name}.md", report.RESULTS / f"{name}.json"
+    table.write_text(markdown(page, cells))
     data = {
         **page,
         "cells": [{"cell": cell, "rounds": [asdict(one) for one in found]} for cell, found in cells.items()],
     }
     option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    (report.RESULTS / f"{name}.json").write_bytes(orjson.dumps(data, option=option))
+    figures.write_bytes(orjson.dumps(data, option=option))
     console.print(markdown(page, cells), markup=False)
-    console.print(f"Written: bench/results/{name}.md and {name}.json")
+    return table, figures
 
 
 def _measure(
@@ -329,12 +277,12 @@ def _measure(
     rows, last = asyncio.run(_count(fleet, tenant_id))
     made = _events(work, count)
     if way == "copy":
-        send: Callable[[], Any] = partial(_by_copy, fleet.platform_url, _copy(10**12 + rows, made), writers)
+        send: Callable[[], Any] = partial(by_copy, fleet.platform_url, _COLUMNS, _copy(10**12 + rows, made), writers)
     else:
         build = _ndjson if way == "ndjson" else _graphql
-        send = partial(_over_http, server.port, build(token, server.port, made), writers)
+        send = partial(over_http, server.port, build(token, server.port, made), writers)
     cpu = cpu_seconds([server.pid]), cpu_seconds([fleet.postgres_pid])
-    seconds, (times, busy) = _send(send)
+    seconds, (times, busy) = send_by(send)
     used = cpu_seconds([server.pid]) - cpu[0], cpu_seconds([fleet.postgres_pid]) - cpu[1]
     after, given = asyncio.run(_count(fleet, tenant_id))
     if after - rows != count or (given - last) != (0 if way == "copy" else count):
