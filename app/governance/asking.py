@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -10,6 +10,9 @@ from uuid import UUID
 from app.commands import Refusal, Refused
 from app.governance.policy import Action, ActionType
 from app.governance.policy.action import DEEPEST_ARGUMENTS, is_too_deep
+from app.governance.verdicts import camel
+from db.base import JsonObject
+from db.canonical import CanonicalError, canonical_hash
 from db.enums import RiskLevel, TaskStatus
 
 LONGEST_TOOL: Final = 200
@@ -27,11 +30,26 @@ class Asked:
     run_id: UUID | None
     justification: str | None
     rollback_plan: str | None
+    if_allowed: JsonObject = field(default_factory=dict)
+    """Further keys of the event of an ALLOW, where that is the asking command's own event."""
 
 
-def refused_input(field: str, message: str) -> Refused:
+def refused_input(name: str, message: str) -> Refused:
     """The refusal of a value."""
-    return Refused(Refusal.VALIDATION_ERROR, message, field)
+    return Refused(Refusal.VALIDATION_ERROR, message, name)
+
+
+def exact_hash(value: Any, name: str) -> str | Refused:
+    """SHA-256 of a JSON value's canonical text (POL-12, TOL-3), or why the input field `name` cannot be written down
+    exactly: it is too deep, or holds a number or a text that has no such form."""
+    if isinstance(value, dict | list) and is_too_deep(value):
+        return refused_input(
+            name, f"`{camel(name)}` is nested deeper than {DEEPEST_ARGUMENTS} levels. Send the deepest part as text."
+        )
+    try:
+        return canonical_hash(value)
+    except CanonicalError as error:
+        return refused_input(name, f"`{camel(name)}` cannot be written down exactly. {error} Send it as text.")
 
 
 def action_of(

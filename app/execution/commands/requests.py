@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, true
 
 from app.auth.actor import ActorKind
 from app.commands import Done, Refusal, Refused, command
 from app.execution.machines import EXECUTION_REQUEST
-from app.execution.rules.executors import executor_for
-from app.execution.standing import hold_instances, hold_mode, is_agent
-from app.governance.policy.risk import redact
+from app.execution.rules.executors import RISKS, executor_for
+from app.execution.standing import allows, hold_instances, hold_mode, is_agent, policies_for
+from app.governance.asking import exact_hash, refused_input
+from app.governance.commands.policy import evaluate_policy
+from app.governance.policy import ActionType, EffectivePolicy
+from app.governance.policy.risk import redact, redact_value
 from app.lifecycle import refuse_step
 from app.registry.commands import mode_of
 from app.unit_of_work import UnitOfWork
@@ -24,7 +27,9 @@ from db.enums import (
     InstanceState,
     OperatorMode,
     OpEventType,
+    PolicyVerdict,
 )
+from db.ids import new_id
 from db.models import ExecutionRequest, Task
 
 _AGENT_OR_PERSON: Final = (ActorKind.OPERATOR, ActorKind.INSTANCE)
@@ -42,12 +47,20 @@ async def create_execution_request(
     payload: JsonObject,
     task_id: UUID | None = None,
     executor: ExecutorKind | None = None,
+    estimated_cost_usd: float | None = None,
+    justification: str | None = None,
+    rollback_plan: str | None = None,
     metadata: JsonObject | None = None,
 ) -> Done | Refused:
-    """EXR-1, EXE-1. Hand work of an agent to an executor: the one asked for, else the one that does such work.
+    """EXR-1, EXE-1, POL-10. Hand work of an agent to an executor, if policy lets it begin: the executor asked for, else
+    the one that does such work.
 
-    It is routed at once, and so waits for its executor to claim it. In an emergency nobody is given new work (EMG-4).
+    It is routed at once, and so waits for its executor to claim it; secrets are taken out of it first (PII-4). Where
+    policy does not let it go there is a verdict in its place, and with NEEDS_APPROVAL a request: once that is approved,
+    the same work with a new key goes ahead.
     """
+    if refused := _refuse_object(payload, "payload"):
+        return refused
     await hold_mode(uow)
     instance = (await hold_instances(uow, [instance_id])).get(instance_id)
     if instance is None or (is_agent(uow) and instance.project_id != uow.actor.project_id):
@@ -60,24 +73,34 @@ async def create_execution_request(
         task = await uow.get(Task, task_id)
         if task is None or task.project_id != instance.project_id:
             return Refused(Refusal.NOT_FOUND, "The agent's project has no such task.", "task_id")
-    if refused := await _refuse_emergency(uow, instance.project_id):
-        return refused
-    request = uow.add(
-        ExecutionRequest(
-            project_id=instance.project_id,
-            task_id=task_id,
-            requested_by_instance_id=instance.id,
-            type=type,
-            executor=executor_for(type, executor),
-            status=ExecutionRequestStatus.ASSIGNED,
-            payload=payload,
-            requested_at=uow.now,
-            assigned_at=uow.now,
-            metadata_=metadata,
-        )
+    request = ExecutionRequest(
+        id=new_id(uow.now),
+        project_id=instance.project_id,
+        task_id=task_id,
+        requested_by_instance_id=instance.id,
+        type=type,
+        executor=executor_for(type, executor),
+        status=ExecutionRequestStatus.ASSIGNED,
+        payload=redact_value(payload),
+        requested_at=uow.now,
+        assigned_at=uow.now,
+        metadata_=metadata,
     )
-    _note(uow, request, "EXECUTION_REQUESTED", type=type.value, executor=request.executor.value)
-    return Done(request)
+    decided = await evaluate_policy(
+        uow,
+        instance_id=instance.id,
+        action_type=ActionType.RUN_START,
+        tool_args={"type": type.value, "executor": request.executor.value, "payload": payload},
+        risk_level=RISKS[type],
+        estimated_cost_usd=estimated_cost_usd,
+        task_id=task_id,
+        justification=justification or f"{type.value} by {request.executor.value}.",
+        rollback_plan=rollback_plan,
+        if_allowed=_told(request, "EXECUTION_REQUESTED", type=type.value, executor=request.executor.value),
+    )
+    if isinstance(decided, Refused) or decided.extras["policy_decision"]["decision"] != PolicyVerdict.ALLOW.value:
+        return decided
+    return Done(uow.add(request), decided.extras)
 
 
 @command("write:execution-requests", OpEventType.DECISION_MADE)
@@ -126,6 +149,10 @@ async def claim_execution_request(
         if request.executor is not ExecutorKind.OPENCLAW_AGENT:
             message = f"The request waits for {request.executor.value}, not for an agent."
             return Refused(Refusal.DEPENDENCY_NOT_MET, message, "request_id")
+        task = await uow.get(Task, request.task_id)
+        if task is not None and not allows(await _own_policy(uow), task.type):
+            message = f"The agent's policy does not allow tasks of type {task.type.value}."
+            return Refused(Refusal.DEPENDENCY_NOT_MET, message, "request_id")
     if refused := await _refuse_emergency(uow, request.project_id):
         return refused
     request.status, request.assigned_to = ExecutionRequestStatus.IN_PROGRESS, name
@@ -142,7 +169,7 @@ async def complete_execution_request(
     request = await _claimed(uow, request_id)
     if isinstance(request, Refused):
         return request
-    if refused := _refuse(uow, request, ExecutionRequestStatus.COMPLETED):
+    if refused := _refuse(uow, request, ExecutionRequestStatus.COMPLETED) or _refuse_object(result or {}, "result"):
         return refused
     _end(uow, request, ExecutionRequestStatus.COMPLETED, result, "EXECUTION_COMPLETED")
     return Done(request)
@@ -159,7 +186,7 @@ async def fail_execution_request(
     if request.status is ExecutionRequestStatus.PENDING:
         message = "Nobody has the request: it is PENDING. `executionRequestCancel` calls it off."
         return Refused(Refusal.INVALID_STATE_TRANSITION, message, "request_id", ())
-    if refused := _refuse(uow, request, ExecutionRequestStatus.FAILED):
+    if refused := _refuse(uow, request, ExecutionRequestStatus.FAILED) or _refuse_object(result or {}, "result"):
         return refused
     if not error.strip():
         return Refused(Refusal.VALIDATION_ERROR, "Say what went wrong.", "error")
@@ -219,8 +246,11 @@ async def _claimed(uow: UnitOfWork, request_id: UUID) -> ExecutionRequest | Refu
 
 
 async def _oldest(uow: UnitOfWork) -> ExecutionRequest | Refused:
-    """The request of the agent's project that has waited longest for an agent; those that others take now are passed
-    over, so that nobody waits for anybody."""
+    """The request of the agent's project that has waited longest for an agent and that is for no task of a type which
+    the agent's policy forbids; those that others take now are passed over, so that nobody waits for anybody."""
+    types = (await _own_policy(uow)).task_types
+    tasks = select(Task.id).where(Task.tenant_id == uow.tenant_id, Task.type.in_(types or ()))
+    may_do = ExecutionRequest.task_id.is_(None) | ExecutionRequest.task_id.in_(tasks)
     statement = (
         select(ExecutionRequest)
         .where(
@@ -228,6 +258,7 @@ async def _oldest(uow: UnitOfWork) -> ExecutionRequest | Refused:
             ExecutionRequest.project_id == uow.actor.project_id,
             ExecutionRequest.executor == ExecutorKind.OPENCLAW_AGENT,
             ExecutionRequest.status == ExecutionRequestStatus.ASSIGNED,
+            true() if types is None else may_do,
         )
         .order_by(ExecutionRequest.requested_at, ExecutionRequest.id)
         .limit(1)
@@ -239,6 +270,11 @@ async def _oldest(uow: UnitOfWork) -> ExecutionRequest | Refused:
         return Refused(Refusal.NOT_FOUND, _NOTHING_WAITS, "request_id")
     uow.permit(project_id=found.project_id, instance_id=uow.actor.id)
     return found
+
+
+async def _own_policy(uow: UnitOfWork) -> EffectivePolicy:
+    """The policy in force for the agent that asks."""
+    return (await policies_for(uow, [uow.actor.id]))[uow.actor.id]
 
 
 def _refuse(uow: UnitOfWork, request: ExecutionRequest, to: ExecutionRequestStatus) -> Refused | None:
@@ -263,8 +299,9 @@ def _end(
     result: JsonObject | None,
     stage: str,
 ) -> None:
-    """EXR-2, EXR-3. End a locked request, and tell the agent that asked for it, unless it ended it itself."""
-    request.status, request.result, request.completed_at = status, result, uow.now
+    """EXR-2, EXR-3, PII-4. End a locked request, with a result without secrets, and tell the agent that asked for it,
+    unless it ended it itself."""
+    request.status, request.result, request.completed_at = status, redact_value(result), uow.now
     _note(uow, request, stage)
     if request.requested_by_instance_id != uow.actor.id:
         summary = f"{request.type.value} by {request.executor.value}: {status.value}"
@@ -278,5 +315,19 @@ def _note(uow: UnitOfWork, request: ExecutionRequest, stage: str, **more: str) -
         instance_id=request.requested_by_instance_id,
         project_id=request.project_id,
         task_id=request.task_id,
-        payload={"stage": stage, "requestId": str(request.id), "status": request.status.value, **more},
+        payload=_told(request, stage, **more),
     )
+
+
+def _told(request: ExecutionRequest, stage: str, **more: str) -> JsonObject:
+    """What the event of a step says of it."""
+    return {"stage": stage, "requestId": str(request.id), "status": request.status.value, **more}
+
+
+def _refuse_object(value: object, name: str) -> Refused | None:
+    """Why what is handed over, or came of it, cannot be kept."""
+    if not isinstance(value, dict):
+        return refused_input(name, f"`{name}` is a JSON object.")
+    # It stands inside the arguments that policy is asked about, so it may be a level less deep than they.
+    hashed = exact_hash({name: value}, name)
+    return hashed if isinstance(hashed, Refused) else None

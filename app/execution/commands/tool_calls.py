@@ -13,7 +13,7 @@ from app.execution.ending import end_call
 from app.execution.machines import TOOL_CALL
 from app.execution.refs import call_refs
 from app.execution.standing import hold_mode, is_agent
-from app.governance.asking import refused_input
+from app.governance.asking import exact_hash, refused_input
 from app.governance.commands.policy import evaluate_policy
 from app.governance.policy import ActionType
 from app.governance.policy.action import DEEPEST_ARGUMENTS, args_hash, is_too_deep
@@ -21,7 +21,7 @@ from app.governance.policy.risk import preview, redact
 from app.lifecycle import refuse_step
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
-from db.canonical import CanonicalError, canonical_hash
+from db.canonical import CanonicalError
 from db.enums import OpEventType, PolicyVerdict, RiskLevel, RunStatus, ToolCallStatus
 from db.models import AgentInstance, Run, ToolCall
 
@@ -96,14 +96,10 @@ async def finish_tool_call(
     goal = ToolCallStatus.FAILED if fault else ToolCallStatus.SUCCESS
     if refused := refuse_step(TOOL_CALL, call.status, goal, uow.actor_type):
         return Refused(refused.code, refused.message, "tool_call_id", refused.allowed)
-    if isinstance(output, dict | list) and is_too_deep(output):
-        return refused_input("output", f"`output` is nested deeper than {DEEPEST_ARGUMENTS} levels. Send it as text.")
-    hashed = None
     if output is not None:
-        try:
-            hashed = canonical_hash(output)
-        except CanonicalError as wrong:
-            return refused_input("output", f"`output` cannot be written down exactly. {wrong} Send it as text.")
+        hashed = exact_hash(output, "output")
+        if isinstance(hashed, Refused):
+            return hashed
         call.output_preview, call.output_hash = preview(output), hashed
     end_call(uow, call, goal, error=fault)
     return Done(call)

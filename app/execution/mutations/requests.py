@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.execution.commands import requests
+from app.execution.mutations.runs import VERDICT
 from app.execution.types import ExecutionRequest
 from app.graph.inputs import given, input_type
 from app.graph.mutation import mutation
@@ -16,11 +17,14 @@ class ExecutionRequestCreateInput:
 
     instance_id: str = given("The agent that asks; it hears of the end.", id_of="AgentInstance")
     type: ExecutionRequestType = given("Kind of work.")
-    payload: JSON = given("What is to be done, in the executor's own terms.")
+    payload: JSON = given("What is to be done, in the executor's own terms; kept with its secrets taken out.")
     task_id: str | None = given("The task of its project that the work is for.", id_of="Task")
     executor: ExecutorKind | None = given(
         "Who is to do it; CURSOR for CODE_CHANGE and an agent for the rest if nothing is said (EXE-1)."
     )
+    estimated_cost_usd: float | None = given("What it is expected to cost, in US dollars (BUD-3).")
+    justification: str | None = given("Why, for the person who decides.", longest=10_000)
+    rollback_plan: str | None = given("How to put things back, for the person who decides on RED.", longest=10_000)
     metadata: JSON | None = given("Open notes.")
 
 
@@ -50,7 +54,7 @@ class ExecutionRequestCompleteInput:
     """Claimed work that is done."""
 
     request_id: str = given("The request, which is IN_PROGRESS.", id_of="ExecutionRequest")
-    result: JSON | None = given("What came of it, in the executor's own terms.")
+    result: JSON | None = given("What came of it, in the executor's own terms; kept with its secrets taken out.")
 
 
 @input_type
@@ -59,7 +63,7 @@ class ExecutionRequestFailInput:
 
     request_id: str = given("The request, which is ASSIGNED or IN_PROGRESS.", id_of="ExecutionRequest")
     error: str = given("What went wrong, for the agent that asked.", longest=10_000)
-    result: JSON | None = given("What came of it all the same.")
+    result: JSON | None = given("What came of it all the same; kept with its secrets taken out.")
 
 
 @input_type
@@ -80,7 +84,11 @@ class ExecutionRequestReleaseInput:
 
 FIELDS = (
     mutation(
-        "execution_request_create", requests.create_execution_request, ExecutionRequestCreateInput, ExecutionRequest
+        "execution_request_create",
+        requests.create_execution_request,
+        ExecutionRequestCreateInput,
+        ExecutionRequest,
+        shows=(VERDICT,),
     ),
     mutation(
         "execution_request_assign", requests.assign_execution_request, ExecutionRequestAssignInput, ExecutionRequest

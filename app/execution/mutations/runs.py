@@ -99,14 +99,15 @@ class ToolCallRetryInput:
     tool_args: JSON | None = given("The call's arguments, the same as before.")
 
 
-_VERDICT = Shown("policy_decision", Named("PolicyDecision"), "What policy says; null if the question was refused.")
+VERDICT = Shown("policy_decision", Named("PolicyDecision"), "What policy says; null if the question was refused.")
+"""What a command that asks policy shows of the verdict."""
 
 FIELDS = (
-    mutation("run_start", runs.start_run, RunStartInput, Run, shows=(_VERDICT,)),
+    mutation("run_start", runs.start_run, RunStartInput, Run, shows=(VERDICT,)),
     mutation("run_step_record", runs.record_run_step, RunStepRecordInput, Run),
     mutation("run_cost_record", runs.record_cost, RunCostRecordInput, Run),
     mutation("run_complete", runs.complete_run, RunCompleteInput, Run),
-    mutation("tool_call_request", tool_calls.request_tool_call, ToolCallRequestInput, ToolCall, shows=(_VERDICT,)),
+    mutation("tool_call_request", tool_calls.request_tool_call, ToolCallRequestInput, ToolCall, shows=(VERDICT,)),
     mutation("tool_call_finish", tool_calls.finish_tool_call, ToolCallFinishInput, ToolCall),
     mutation("tool_call_retry", tool_calls.retry_tool_call, ToolCallRetryInput, ToolCall),
 )

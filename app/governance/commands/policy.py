@@ -9,12 +9,11 @@ from uuid import UUID
 from app.auth.actor import ActorKind
 from app.commands import Done, Refusal, Refused, command
 from app.governance.approving import hold_task
-from app.governance.asking import Asked, action_of, refused_input
+from app.governance.asking import Asked, action_of, exact_hash
 from app.governance.budgets import contain_spend
 from app.governance.granting import find_grant, take_grant
 from app.governance.loading import Question, Situation, situation_of
 from app.governance.policy import ActionType, Decision, evaluate
-from app.governance.policy.action import args_hash
 from app.governance.traces import (
     approved_by,
     event_payload,
@@ -27,7 +26,6 @@ from app.governance.traces import (
 from app.governance.verdicts import decision_json
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
-from db.canonical import CanonicalError
 from db.enums import (
     ApprovalDecision,
     ChangeRecordType,
@@ -79,20 +77,21 @@ async def evaluate_policy(
     justification: str | None = None,
     rollback_plan: str | None = None,
     dry_run: bool = False,
+    if_allowed: JsonObject | None = None,
 ) -> Done | Refused:
     """POL-1 to POL-12. May an agent do this now? ALLOW, NEEDS_APPROVAL (and the request is made) or DENY, with reasons.
 
-    An agent asks for itself alone. The verdict is no error, whatever it is.
+    An agent asks for itself alone. The verdict is no error, whatever it is. Another command that asks here, and whose
+    own event the ALLOW's is, says in `if_allowed` what else stands in it.
     """
     action = action_of(
         action_type, tool_name, tool_args, risk_level, transition_to, estimated_cost_usd, estimated_tokens, task_id
     )
     if isinstance(action, Refused):
         return action
-    try:
-        hashed = args_hash(action.args)
-    except CanonicalError as error:
-        return refused_input("tool_args", f"`toolArgs` cannot be written down exactly. {error} Send it as text.")
+    hashed = exact_hash(dict(action.args), "tool_args")
+    if isinstance(hashed, Refused):
+        return hashed
     question = Question(
         tenant_id=uow.tenant_id,
         now=uow.now,
@@ -111,7 +110,7 @@ async def evaluate_policy(
     if refused := _refuse(uow, found, question):
         return refused
     action = replace(action, child_role=found.child_role)
-    asked = Asked(action, hashed, run_id, justification, rollback_plan)
+    asked = Asked(action, hashed, run_id, justification, rollback_plan, if_allowed or {})
     decision = evaluate(found.facts, action)
     if dry_run:
         return await _rehearse(uow, found, asked, decision)
@@ -186,7 +185,7 @@ def _go(
     is_start = asked.action.type is ActionType.TOOL_CALL and not is_started
     kind = OpEventType.TOOL_CALL_STARTED if is_start else OpEventType.DECISION_MADE
     reason = decision.reason if granted is None else approved_by(granted)
-    payload = event_payload(asked, decision, ALLOW, reason)
+    payload = {**event_payload(asked, decision, ALLOW, reason), **asked.if_allowed}
     if granted is not None:
         payload["approvalId"] = str(granted.id)
     written.event_id = uow.emit(kind, payload=payload, **_about(found, asked, written))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
@@ -13,11 +14,13 @@ from app.auth.actor import Actor
 from app.commands import Done, Refusal, Refused
 from app.execution.machines import EXECUTION_REQUEST
 from app.execution.rules.executors import executor_for
+from app.governance.rules import ApprovalChoice
 from app.notification.fanout import fan_out
 from app.unit_of_work import PermissionDenied, run
 from db import models
 from db.enums import (
     ActorType,
+    ChangeRecordType,
     ExecutionRequestType,
     InstanceState,
     NotificationType,
@@ -174,6 +177,7 @@ def test_exe_1_the_executor_that_was_asked_for_or_else_by_the_kind_of_work(
 
 
 async def test_exe_1_a_request_is_routed_as_it_is_made(scene: Scene) -> None:
+    await scene.envelope(autonomy_tier=2)
     outcome = await create(scene, type=ExecutionRequestType.CODE_CHANGE, task_id=scene.task.id)
     made = outcome.row
     assert (made.status, made.executor, made.assigned_to) == (S.ASSIGNED, K.CURSOR, None)
@@ -191,6 +195,11 @@ async def test_exe_1_a_request_is_routed_as_it_is_made(scene: Scene) -> None:
         "status": "ASSIGNED",
         "type": "CODE_CHANGE",
         "executor": "CURSOR",
+        "decision": "ALLOW",
+        "reason": "Tier 2 allows YELLOW actions.",
+        "actionType": "RUN_START",
+        "toolName": None,
+        "risk": "YELLOW",
     }
 
 
@@ -206,13 +215,142 @@ async def test_emg_4_in_an_emergency_nobody_is_given_new_work(scene: Scene, mode
     released, routed = await request(scene, S.PENDING), await request(scene)
     claimed = await request(scene, S.IN_PROGRESS)
     await scene.tenant.add(models.OperatorControl(mode=mode, reason="test", updated_at=datetime.now(UTC)))
-    assert (await create(scene)).code is Refusal.DEPENDENCY_NOT_MET
+    assert verdict(await create(scene))["triggeredRules"] == [f"operator_control:{mode}"]
     for outcome in (
         await do(scene, "assign_execution_request", request_id=released.id),
         await do(scene, "claim_execution_request", request_id=routed.id, executor_id="x"),
     ):
         assert outcome.code is Refusal.DEPENDENCY_NOT_MET
     await done(scene, "complete_execution_request", request_id=claimed.id)
+    assert len(await scene.rows(models.ExecutionRequest)) == 3
+
+
+# --- policy -----------------------------------------------------------------------------------------------------------
+
+
+def verdict(outcome: Any) -> dict[str, Any]:
+    """The verdict that stands in a request's place."""
+    assert isinstance(outcome, Done), outcome
+    assert outcome.row is None
+    found: dict[str, Any] = outcome.extras["policy_decision"]
+    return found
+
+
+ASKS: dict[int, set[ExecutionRequestType]] = {
+    0: set(ExecutionRequestType),
+    1: {
+        ExecutionRequestType.CODE_CHANGE,
+        ExecutionRequestType.OPS,
+        ExecutionRequestType.EMAIL,
+        ExecutionRequestType.SOCIAL,
+    },
+    2: {ExecutionRequestType.EMAIL, ExecutionRequestType.SOCIAL},
+    3: set(),
+}
+"""POL-6 and RSK-6, written down once more: which work asks for approval, by tier."""
+
+
+@pytest.mark.parametrize("tier", list(ASKS))
+@pytest.mark.parametrize("kind", list(ExecutionRequestType))
+async def test_pol_6_the_tier_says_which_work_is_handed_on(scene: Scene, kind: ExecutionRequestType, tier: int) -> None:
+    await scene.envelope(autonomy_tier=tier)
+    outcome = await create(scene, type=kind)
+    if kind not in ASKS[tier]:
+        assert outcome.row.type is kind
+        return
+    assert verdict(outcome)["decision"] == "NEEDS_APPROVAL"
+    assert await scene.rows(models.ExecutionRequest) == []
+    (waiting,) = await scene.rows(models.ApprovalRecord)
+    assert (waiting.request_type, waiting.requester_instance_id) == ("RUN_START", scene.instance.id)
+    assert waiting.justification.startswith(kind.value)
+
+
+async def test_pol_12_what_was_approved_is_handed_on_once(scene: Scene) -> None:
+    await scene.envelope(autonomy_tier=1)
+    asked: dict[str, Any] = {"type": ExecutionRequestType.OPS, "payload": {"restart": "web"}, "task_id": scene.task.id}
+    waiting = verdict(await create(scene, **asked))
+    assert (await scene.rows(models.Task, id=scene.task.id))[0].status is TaskStatus.NEEDS_APPROVAL
+    other = models.Operator(id=new_id(), auth_id=f"b-{new_id()}", name="Bob", email="bob@example.com")
+    await scene.tenant.add(other)
+    decider = scene.tenant.actor(operator_id=other.id)
+    decision: dict[str, Any] = {"approval_id": UUID(waiting["approvalRecordId"]), "decision": ApprovalChoice.APPROVE}
+    await done(scene, "decide_approval", decider, **decision)
+    assert (await scene.rows(models.Task, id=scene.task.id))[0].status is TaskStatus.IN_PROGRESS
+    assert verdict(await create(scene, **{**asked, "payload": {"restart": "db"}}))["decision"] == "NEEDS_APPROVAL"
+    made = (await create(scene, **asked)).row
+    assert (made.status, made.payload) == (S.ASSIGNED, {"restart": "web"})
+    assert verdict(await create(scene, **asked))["decision"] == "NEEDS_APPROVAL"
+
+
+async def test_pol_10_a_denial_is_on_record(scene: Scene) -> None:
+    await scene.envelope(autonomy_tier=3, allowed_task_types=[TaskType.CONTENT])
+    denied = verdict(await create(scene, task_id=scene.task.id))
+    assert (denied["decision"], denied["violations"]) == ("DENY", ["TASK_TYPE_NOT_ALLOWED"])
+    assert await scene.rows(models.ExecutionRequest) == []
+    (record,) = await scene.rows(models.ChangeRecord)
+    assert (record.type, record.target_id) == (ChangeRecordType.POLICY_EVALUATED, scene.instance.id)
+
+
+async def test_bud_3_an_estimate_beyond_the_limit_asks_for_more(scene: Scene) -> None:
+    await scene.envelope(autonomy_tier=3, cost_limits={"perRunUsd": 1})
+    asked = verdict(await create(scene, estimated_cost_usd=1.01))
+    assert [one["type"] for one in asked["requiredApprovals"]] == ["BUDGET_OVERRIDE"]
+    assert (await create(scene, estimated_cost_usd=1)).row is not None
+
+
+async def test_pii_4_no_secret_is_handed_on_nor_brought_back(scene: Scene) -> None:
+    await scene.envelope(autonomy_tier=3)
+    secret = "sk-ant-api03-" + "a" * 40
+    made = (await create(scene, payload={"steps": [f"use {secret}"], "apiKey": "hush", "maxTokens": 5})).row
+    wanted = {"steps": ["use [REDACTED]"], "apiKey": "[REDACTED]", "maxTokens": 5}
+    assert (await now(scene, made)).payload == wanted
+    await scene.set(made, status=S.IN_PROGRESS)
+    await done(scene, "complete_execution_request", request_id=made.id, result={"log": [secret], "answer": 42})
+    assert (await now(scene, made)).result == {"log": ["[REDACTED]"], "answer": 42}
+    journals = [await scene.rows(model) for model in (models.OpEvent, models.ChangeRecord, models.NotificationEvent)]
+    assert not any(secret in str(vars(row)) for rows in journals for row in rows)
+
+
+async def test_pii_4_a_secret_that_waits_for_approval_is_not_kept(scene: Scene) -> None:
+    """POL-12: the approval is for the work as it was asked for, which its hash tells, and shows it without secrets."""
+    secret = "sk-ant-api03-" + "a" * 40
+    assert verdict(await create(scene, payload={"use": secret}))["riskLevel"] == "RED"
+    (waiting,) = await scene.rows(models.ApprovalRecord)
+    assert waiting.action_payload["toolArgs"] == {
+        "type": "RESEARCH",
+        "executor": "OPENCLAW_AGENT",
+        "payload": {"use": "[REDACTED]"},
+    }
+    assert secret not in str(vars(waiting))
+
+
+DEEP: Any = 1
+for _ in range(64):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize("value", [["a"], "text", {"deep": DEEP}, {"lone": "\ud800"}])
+async def test_what_is_handed_over_is_an_object_that_can_be_kept(scene: Scene, value: Any) -> None:
+    claimed = await request(scene, S.IN_PROGRESS)
+    outcome = await create(scene, payload=value)
+    assert (outcome.code, outcome.field) == (Refusal.VALIDATION_ERROR, "payload")
+    wrong = (Refusal.VALIDATION_ERROR, "result")
+    ends: dict[str, dict[str, Any]] = {"complete_execution_request": {}, "fail_execution_request": {"error": "x"}}
+    for name, given in ends.items():
+        assert await refused(scene, name, request_id=claimed.id, result=value, **given) == wrong
+
+
+async def test_pol_2_an_agent_claims_no_work_for_a_task_that_its_policy_forbids(scene: Scene) -> None:
+    await scene.envelope(autonomy_tier=2, allowed_task_types=[TaskType.CONTENT])
+    started = datetime.now(UTC)
+    docs = await request(scene, task_id=scene.task.id, requested_at=started - timedelta(hours=1))
+    name = "claim_execution_request"
+    assert await refused(scene, name, scene.agent, request_id=docs.id) == (Refusal.DEPENDENCY_NOT_MET, "request_id")
+    assert (await refused(scene, name, scene.agent))[0] is Refusal.NOT_FOUND
+    free = await request(scene, requested_at=started)
+    assert (await done(scene, name, scene.agent)).id == free.id
+    await scene.set(scene.task, type=TaskType.CONTENT)
+    assert (await done(scene, name, scene.agent)).id == docs.id
 
 
 async def test_rbac_11_an_agent_asks_for_itself_and_in_its_own_project(
