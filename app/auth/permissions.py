@@ -251,6 +251,7 @@ INSTANCE_ACTIONS: Final = frozenset(
         "execute:execution-requests",
         "execute:runs",
         "execute:tool-calls",
+        "start:instances",
         "transition:tasks",
         "write:execution-requests",
         "write:intelligence",
@@ -261,7 +262,7 @@ INSTANCE_ACTIONS: Final = frozenset(
     }
 )
 """What an agent may do besides reading, each for itself alone (RBAC-11): ask whether policy lets it act, claim tasks,
-work on those that are assigned to it and move them, report its runs and tool calls, ask executors for
+work on those that are assigned to it and move them, report its runs and tool calls, start agents, ask executors for
 work and do what is asked of agents, say what it has to say in its project's threads, reviews and telegraph, send its
 telemetry, keep its memory."""
 

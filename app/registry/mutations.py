@@ -9,8 +9,10 @@ from app.graph.context import Info, context_of
 from app.graph.fields import described_enum
 from app.graph.inputs import given, input_type
 from app.graph.mutation import Shown, mutation
+from app.graph.registry import Named
 from app.graph.scalars import JSON
 from app.registry import commands
+from app.registry.commands import spawning
 from app.registry.rules import IntegrityStatus
 from app.registry.types import AgentIdentity, AgentInstance, AgentTemplate, AgentVersion
 from db.enums import InstanceState, LifecycleState
@@ -96,6 +98,19 @@ class AgentInstanceCreateInput:
 
 
 @input_type
+class AgentInstanceSpawnInput:
+    """An agent that another agent starts."""
+
+    parent_instance_id: str = given(
+        "The agent that starts it; an agent with a token names itself.", id_of="AgentInstance"
+    )
+    version_id: str = given("The version that it runs, for good.", id_of="AgentVersion")
+    task_id: str | None = given("The task of the project that it is started for, and with which it ends.", id_of="Task")
+    name: str | None = given("Name for mentions and the directory.", longest=100)
+    justification: str | None = given("Why, for the person who decides.", longest=10_000)
+
+
+@input_type
 class AgentInstanceTransitionInput:
     """Which agent goes where."""
 
@@ -155,6 +170,7 @@ _TOKEN = Shown(
     "The agent's bearer token. It is shown now and never again; ask for another if it is lost.",
     make=_token,
 )
+_VERDICT = Shown("policy_decision", Named("PolicyDecision"), "What policy says; null if the question was refused.")
 _COUNTS = tuple(
     Shown(name, int, description)
     for name, description in (
@@ -177,6 +193,9 @@ FIELDS = (
         "agent_version_verify", commands.verify_version, AgentVersionVerifyInput, AgentVersion, shows=(_INTEGRITY,)
     ),
     mutation("agent_instance_create", commands.create_instance, AgentInstanceCreateInput, AgentInstance),
+    mutation(
+        "agent_instance_spawn", spawning.spawn_instance, AgentInstanceSpawnInput, AgentInstance, shows=(_VERDICT,)
+    ),
     mutation("agent_instance_transition", commands.transition_instance, AgentInstanceTransitionInput, AgentInstance),
     mutation(
         "agent_instance_token_issue",

@@ -71,6 +71,7 @@ INPUTS: Final[Mapping[str, Case]] = {
     "agentVersionTransition": Case({"to": "TESTING"}),
     "agentVersionVerify": Case(),
     "agentInstanceCreate": Case(rows={"versionId": "approved"}),
+    "agentInstanceSpawn": Case(rows={"versionId": "approved"}),
     "agentInstanceTransition": Case({"to": "PAUSED"}),
     "agentInstanceTokenIssue": Case(),
     "agentInstanceTokenRevoke": Case(),

@@ -22,7 +22,8 @@ BATCH: Final = 200
 PARENT_TASK: Final = "parentTaskId"
 """Key of a child's metadata: the bare UUID of its parent's task that it was started for."""
 _LONGEST: Final = 10 * 365 * 24 * 3600 * 1000.0
-_OVER: Final = (TaskStatus.DONE, TaskStatus.CANCELED, TaskStatus.FAILED)
+OVER: Final = (TaskStatus.DONE, TaskStatus.CANCELED, TaskStatus.FAILED)
+"""What a task has come to when nobody is needed for it any more."""
 
 
 @command("write:instances", ChangeRecordType.INSTANCE_TRANSITIONED, callers=(ActorKind.PLATFORM,))
@@ -64,7 +65,7 @@ def _why(row: Any, policy: EffectivePolicy, now: datetime) -> str | None:
     """Why a child's time is over; None while it is not."""
     if row.parent_state is InstanceState.RETIRED:
         return "the agent that started it has retired"
-    if row.task_status in _OVER:
+    if row.task_status in OVER:
         return "the task that it was started for has ended"
     given = policy.spawn_limits.get("ttlMs")
     is_number = isinstance(given, int | float) and not isinstance(given, bool) and given > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -80,6 +80,33 @@ async def create_instance(
         return Refused(Refusal.NOT_FOUND, "No such provider.", "provider_id")
     if policy_envelope_id is not None and await uow.get(PolicyEnvelope, policy_envelope_id) is None:
         return Refused(Refusal.NOT_FOUND, "No such policy envelope.", "policy_envelope_id")
+    deployment = await place(uow, version, project, environment, deployment_id)
+    if isinstance(deployment, Refused):
+        return deployment
+    return provision(
+        uow,
+        version,
+        name=name,
+        project_id=project_id,
+        environment_id=environment_id,
+        provider_id=provider_id,
+        deployment_id=None if deployment is None else deployment.id,
+        policy_envelope_id=policy_envelope_id,
+        cost_caps=cost_caps,
+        runtime_meta=runtime_meta,
+        metadata_=metadata,
+    )
+
+
+async def place(
+    uow: UnitOfWork,
+    version: AgentVersion,
+    project: Project,
+    environment: Environment,
+    deployment_id: UUID | None = None,
+) -> Deployment | Refused | None:
+    """INS-5, BUD-7. Whether an agent of a version, locked, may be made in a project, locked, and an environment; the
+    release that it then belongs to, if any."""
     good = (LifecycleState.APPROVED,) if environment.is_production else _TESTABLE
     if version.lifecycle_state not in good:
         wanted = " or ".join(state.value for state in good)
@@ -88,27 +115,22 @@ async def create_instance(
     deployment = await _deployment(uow, version, environment, deployment_id)
     if isinstance(deployment, Refused):
         return deployment
-    if refused := await refuse_tampered(uow, version) or await _refuse_swarm(uow, project):
-        return refused
-    instance = uow.add(
-        AgentInstance(
-            name=name,
-            version_id=version.id,
-            project_id=project_id,
-            environment_id=environment_id,
-            provider_id=provider_id,
-            deployment_id=None if deployment is None else deployment.id,
-            policy_envelope_id=policy_envelope_id,
-            state=InstanceState.PROVISIONING,
-            cost_caps=cost_caps,
-            runtime_meta=runtime_meta,
-            metadata_=metadata,
-        )
-    )
+    return await refuse_tampered(uow, version) or await _refuse_swarm(uow, project) or deployment
+
+
+def provision(uow: UnitOfWork, version: AgentVersion, **columns: Any) -> AgentInstance:
+    """INS-5. A new agent of a version, PROVISIONING, with its record."""
+    instance = uow.add(AgentInstance(version_id=version.id, state=InstanceState.PROVISIONING, **columns))
+    parent_id = instance.parent_instance_id
     uow.record(
         ChangeRecordType.INSTANCE_CREATED,
         instance,
-        after={"state": InstanceState.PROVISIONING.value, "name": name, "versionId": str(version.id)},
+        after={
+            "state": InstanceState.PROVISIONING.value,
+            "name": instance.name,
+            "versionId": str(version.id),
+            **({} if parent_id is None else {"parentInstanceId": str(parent_id)}),
+        },
         instance_id=instance.id,
         version_id=version.id,
     )
