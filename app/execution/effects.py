@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
+from app.execution.ending import end_call
 from app.execution.moving import move_task
 from app.execution.refs import call_refs
 from app.governance.approving import GRANT
@@ -35,17 +36,18 @@ async def tool_execution(uow: UnitOfWork, approval: ApprovalRecord, caused_by_id
     call = await uow.get(ToolCall, approval.tool_call_id)
     approved = approval.status is ApprovalDecision.APPROVED
     if call is not None and call.status is ToolCallStatus.PENDING:
+        decided = {"approvalId": str(approval.id), "decision": approval.status.value}
         if approved:
             call.status, call.started_at = ToolCallStatus.RUNNING, uow.now
+            uow.emit(
+                OpEventType.TOOL_CALL_STARTED,
+                change_record_id=caused_by_id,
+                **call_refs(call),
+                payload={"toolName": call.tool_name, **decided},
+            )
         else:
-            call.status, call.ended_at = ToolCallStatus.DENIED, uow.now
-            call.error = f"The approval was {approval.status.value.lower()}."
-        uow.emit(
-            OpEventType.TOOL_CALL_STARTED if approved else OpEventType.TOOL_CALL_BLOCKED,
-            change_record_id=caused_by_id,
-            **call_refs(call),
-            payload={"toolName": call.tool_name, "approvalId": str(approval.id), "decision": approval.status.value},
-        )
+            error = f"The approval was {approval.status.value.lower()}."
+            end_call(uow, call, ToolCallStatus.DENIED, error=error, change_record_id=caused_by_id, decided=decided)
     if approved and approval.task_id is not None:
         await _return_tasks(uow, approval, [approval.task_id], caused_by_id)
 

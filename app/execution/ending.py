@@ -45,7 +45,8 @@ _TOKEN_COLUMNS: Final = {
 }
 _SUCCEEDED: Final = RunStatus.COMPLETED
 _DONE: Final = ToolCallStatus.SUCCESS
-_WAITING: Final = "ended with its run"
+_WENT_WITH_RUN: Final = "ended with its run"
+_NOT_WANTED: Final = "its run ended before anybody approved it"
 
 
 @dataclass(frozen=True)
@@ -189,25 +190,42 @@ async def _close_calls(uow: UnitOfWork, run: Run) -> None:
         ToolCall.status.in_((ToolCallStatus.PENDING, ToolCallStatus.RUNNING)),
     )
     for call in await uow.lock_all(ToolCall, list(await uow.session.scalars(open_calls))):
-        is_waiting = call.status is ToolCallStatus.PENDING
-        goal = ToolCallStatus.SUCCESS if run.status is _SUCCEEDED else ToolCallStatus.FAILED
-        end_call(uow, call, ToolCallStatus.DENIED if is_waiting else goal, error=None if goal is _DONE else _WAITING)
+        if call.status is ToolCallStatus.PENDING:
+            end_call(uow, call, ToolCallStatus.DENIED, error=_NOT_WANTED)
+        else:
+            goal = _DONE if run.status is _SUCCEEDED else ToolCallStatus.FAILED
+            end_call(uow, call, goal, error=_WENT_WITH_RUN)
 
 
-def end_call(uow: UnitOfWork, call: ToolCall, status: ToolCallStatus, *, error: str | None) -> UUID:
-    """TOL-4. End a locked tool call; returns the id of its event."""
+def end_call(
+    uow: UnitOfWork,
+    call: ToolCall,
+    status: ToolCallStatus,
+    *,
+    error: str | None,
+    change_record_id: UUID | None = None,
+    decided: JsonObject | None = None,
+) -> UUID:
+    """TOL-4. End a locked tool call; returns the id of its event. One that was DENIED never ran, and has no duration.
+
+    `error` counts where it did not succeed. `change_record_id` and `decided` are the record of the decision that ended
+    it, and what the event says of that.
+    """
     assert status.value in allowed_from(TOOL_CALL, call.status, ActorType.SYSTEM)  # noqa: S101 - the caller's to see to
     call.status, call.ended_at = status, uow.now
     call.error = error if status is not _DONE else None
-    call.duration_ms = max(0, int((uow.now - call.started_at).total_seconds() * 1000))
+    has_run = status is not ToolCallStatus.DENIED
+    call.duration_ms = max(0, int((uow.now - call.started_at).total_seconds() * 1000)) if has_run else None
     return uow.emit(
-        OpEventType.TOOL_CALL_BLOCKED if status is ToolCallStatus.DENIED else OpEventType.TOOL_CALL_COMPLETED,
+        OpEventType.TOOL_CALL_COMPLETED if has_run else OpEventType.TOOL_CALL_BLOCKED,
+        change_record_id=change_record_id,
         **call_refs(call),
         payload={
             "toolName": call.tool_name,
             "status": status.value,
-            "durationMs": call.duration_ms,
+            **({"durationMs": call.duration_ms} if has_run else {}),
             **({"error": call.error} if call.error else {}),
+            **(decided or {}),
         },
     )
 

@@ -345,6 +345,39 @@ def test_run_1_the_table(status: RunStatus, to: RunStatus, who: ActorType) -> No
     assert (who in RUN[status].get(to, frozenset())) is may
 
 
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [
+        (None, {"open": ("SUCCESS", None), "asked": ("DENIED", "its run ended before anybody approved it")}),
+        (
+            "crashed",
+            {
+                "open": ("FAILED", "ended with its run"),
+                "asked": ("DENIED", "its run ended before anybody approved it"),
+            },
+        ),
+    ],
+)
+async def test_run_4_what_the_calls_of_a_run_that_ends_say(
+    scene: Scene, error: str | None, ends: dict[str, tuple[str, str | None]]
+) -> None:
+    """TOL-4. A call that waited never ran: it has an error whatever became of the run, and no duration."""
+    about = {"run_id": scene.run.id, "instance_id": scene.instance.id, "version_id": scene.version.id}
+    started = datetime.now(UTC) - timedelta(seconds=5)
+    states = {"open": ToolCallStatus.RUNNING, "asked": ToolCallStatus.PENDING}
+    await scene.tenant.add(
+        *(
+            models.ToolCall(tool_name=name, risk_level="GREEN", status=status, started_at=started, **about)
+            for name, status in states.items()
+        )
+    )
+    await done(scene, "complete_run", run_id=scene.run.id, error=error)
+    calls = {one.tool_name: one for one in await scene.rows(models.ToolCall)}
+    assert {name: (one.status.value, one.error) for name, one in calls.items()} == ends
+    assert calls["asked"].duration_ms is None
+    assert calls["open"].duration_ms >= 5_000
+
+
 async def test_run_4_a_run_ends_once_with_all_that_hangs_on_it(scene: Scene) -> None:
     def call(name: str, status: ToolCallStatus) -> models.ToolCall:
         about = {"run_id": scene.run.id, "instance_id": scene.instance.id, "version_id": scene.version.id}

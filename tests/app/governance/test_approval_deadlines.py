@@ -151,6 +151,12 @@ async def test_apr_13_the_tool_call_that_waited(desk: Desk, end: str, status: To
     found = [one for one in await desk.rows(models.OpEvent) if one.tool_call_id == call.id and one.type.value == event]
     (decided,) = [one for one in await desk.rows(models.ChangeRecord) if one.type.value == "APPROVAL_DECIDED"]
     assert [one.change_record_id for one in found] == [decided.id]
+    told, ended = found[0].payload, {"approve": "APPROVED", "deny": "DENIED", "expire": "EXPIRED", "cancel": "CANCELED"}
+    assert (told["approvalId"], told["decision"]) == (str(approval.id), ended[end])
+    assert (told.get("status"), told.get("error"), row.duration_ms) == (
+        (None, None, None) if end == "approve" else ("DENIED", f"The approval was {ended[end].lower()}.", None)
+    )
+    assert row.error == told.get("error")
 
 
 async def test_apr_13_a_bigger_budget_lets_the_agent_and_its_work_go_on(desk: Desk) -> None:
