@@ -24,7 +24,7 @@ from app.unit_of_work import UnitOfWork
 from db import models
 from db.base import Model
 from db.enums import ApprovalDecision, AuditSeverity, ChangeRecordType, RiskLevel
-from db.models import AgentVersion, ApprovalRecord, Deployment, Project, Task
+from db.models import AgentVersion, ApprovalRecord, Deployment, Project, Task, Tenant
 
 _MOST_VOTES = 10
 
@@ -55,12 +55,9 @@ async def request_approval(
     if needed is not None and (target_id is None or target_id[0] != needed):
         message = f"A request of type {request_type} names as its target what it is about, by the id of its {needed}."
         return Refused(Refusal.VALIDATION_ERROR, message, "target_id")
-    target = None
-    if target_id is not None:
-        model: type[Model] = getattr(models, target_id[0])
-        target = await uow.get(model, target_id[1])
-        if target is None:
-            return Refused(Refusal.NOT_FOUND, f"No such {target_id[0]}.", "target_id")
+    target = None if target_id is None else await _target(uow, *target_id)
+    if target_id is not None and target is None:
+        return Refused(Refusal.NOT_FOUND, f"No such {target_id[0]}.", "target_id")
     task = await uow.get(Task, task_id)
     if task_id is not None and task is None:
         return Refused(Refusal.NOT_FOUND, "No such task.", "task_id")
@@ -129,6 +126,14 @@ def _bad_request(
         if is_so:
             return Refused(Refusal.VALIDATION_ERROR, message, field)
     return None
+
+
+async def _target(uow: UnitOfWork, type_name: str, row_id: UUID) -> Model | None:
+    """The row that a request is about; the tenant is known by its id alone (decision 10)."""
+    if type_name == Tenant.__name__:
+        return await uow.tenant() if row_id == uow.tenant_id else None
+    model: type[Model] = getattr(models, type_name)
+    return await uow.get(model, row_id)
 
 
 def _project_of(target: Model | None, task: Task | None, given: UUID | None) -> UUID | None:

@@ -3,12 +3,14 @@
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from app.auth.scope import Grants, Scope
 from app.governance.machines import APPROVAL
 from app.governance.rules import ALWAYS_DECIDED, REQUEST_TARGETS, REQUEST_TYPES
+from app.graph.ids import global_id
 from app.lifecycle import allowed_from, refuse_step
 from app.unit_of_work import PermissionDenied, run
 from db import models
@@ -21,6 +23,8 @@ from db.enums import (
 )
 from db.ids import new_id
 from tests.app.governance.desk import APPROVE, A, Desk, agent_of, done, refused
+from tests.asking import ask
+from tests.conftest import TenantUnderTest
 
 H, S, G = ActorType.HUMAN, ActorType.SYSTEM, ActorType.AGENT
 APPROVAL_ROWS = {
@@ -158,3 +162,34 @@ async def test_apr_9_only_the_requester_withdraws(desk: Desk) -> None:
     agent = await agent_of(desk)
     await desk.change(agents, requester_id=None, requester_instance_id=agent.id)
     done(await run(database, desk.person(0), "cancel_approval", {"approval_id": agents.id}))
+
+
+async def test_apr_1_a_request_about_the_tenant(desk: Desk, other_tenant: TenantUnderTest) -> None:
+    """Decision 10: a tenant is known by its id alone; somebody else's is not found, and nobody's project is asked."""
+    document = """
+    mutation($input: ApprovalRequestInput!) { approvalRequest(input: $input) {
+      approvalRecord { target { id __typename } project { id } }
+      userErrors { code field }
+    } }
+    """
+    given = {
+        "requestType": "OPERATOR_OVERRIDE",
+        "actionSummary": "Move house",
+        "justification": "Rent.",
+        "riskLevel": "YELLOW",
+    }
+    tenant = desk.registry.tenant
+
+    async def about(tenant_id: UUID) -> Any:
+        answer = await ask(
+            tenant.database, desk.asker, document, input={**given, "targetId": global_id("ten", tenant_id)}
+        )
+        assert not answer.errors, answer.errors
+        return answer.data["approvalRequest"]
+
+    made = await about(tenant.id)
+    assert made == {
+        "approvalRecord": {"target": {"id": global_id("ten", tenant.id), "__typename": "Tenant"}, "project": None},
+        "userErrors": [],
+    }
+    assert (await about(other_tenant.id))["userErrors"] == [{"code": "NOT_FOUND", "field": ["input", "targetId"]}]
