@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from app.auth.actor import ActorKind
 from app.commands import Done, Refusal, Refused, command
+from app.execution.commands.delegating import refuse_creation
 from app.execution.commands.transitions import refuse_work
 from app.execution.commands.values import MINUTES, money_of, refuse_texts, refuse_values, wanted_texts
 from app.execution.moving import assign_to, assignees_of
@@ -25,6 +26,8 @@ from db.enums import ActorType, ChangeRecordType, OpEventType, TaskCreator, Task
 from db.ids import first_id_at
 from db.models import AgentInstance, Task
 
+_AGENTS: Final = "transition:tasks"
+"""What lets an agent make tasks; `write:tasks`, which reads what was taken out of messages (PII-4), is for people."""
 CHAT_LIMIT: Final = 30
 """TASK-1. Tasks that one Telegram chat may make within `CHAT_WINDOW`."""
 CHAT_WINDOW: Final = timedelta(minutes=1)
@@ -37,7 +40,12 @@ class _Default:
 _DEFAULT: Final = _Default()
 
 
-@command("write:tasks", ChangeRecordType.TASK_CREATED)
+@command(
+    "write:tasks",
+    ChangeRecordType.TASK_CREATED,
+    callers=(ActorKind.OPERATOR, ActorKind.INSTANCE),
+    or_permission=_AGENTS,
+)
 async def create_task(
     uow: UnitOfWork,
     project_id: UUID,
@@ -62,9 +70,10 @@ async def create_task(
 ) -> Done | Refused:
     """TASK-1, TSK-2. Make a task; it begins in INBOX. The same idempotency key makes it once, for ever.
 
-    Agents that are named are its assignees from the start, and are told when it is ASSIGNED.
+    Agents that are named are its assignees from the start, and are told when it is ASSIGNED. An agent makes tasks in
+    its own project, with `transition:tasks`; a person takes `write:tasks`.
     """
-    source = source or TaskSource.DASHBOARD
+    source = source or (TaskSource.AGENT if is_agent(uow) else TaskSource.DASHBOARD)
     wanted = wanted_texts(title, description, labels, source)
     if isinstance(wanted, Refused):
         return wanted
@@ -77,12 +86,20 @@ async def create_task(
     }
     if refused := refuse_values(priority, amounts, recurrence):
         return refused
-    if assignee_ids:
+    if assignee_ids or is_agent(uow):
         await hold_mode(uow)
+    if is_agent(uow):
+        asked = {
+            "assignee_ids": assignee_ids,
+            "budget_allocated": amounts["budget_allocated"],
+            "recurrence": recurrence,
+        }
+        if refused := await refuse_creation(uow, project_id, parent_task_id, source, asked):
+            return refused
     project = await open_project(uow, project_id)
     if isinstance(project, Refused):
         return project
-    uow.permit(project_id=project_id)
+    _permit(uow, project_id)
     if (known := await _known(uow)) is not None:
         return known
     if refused := await _refuse_relations(uow, project_id, type, assignee_ids, reviewer_instance_id, parent_task_id):
@@ -248,8 +265,16 @@ async def _known(uow: UnitOfWork) -> Done | Refused | None:
     found = (await uow.session.scalars(statement)).first()
     if found is None:
         return None
-    uow.permit(project_id=found.project_id)
+    _permit(uow, found.project_id)
     return Done(found, is_replay=True)
+
+
+def _permit(uow: UnitOfWork, project_id: UUID) -> None:
+    """RBAC-11. A person's grant covers the project, an agent makes tasks in its own. Raises PermissionDenied."""
+    if is_agent(uow) and project_id == uow.actor.project_id:
+        uow.permit(project_id=project_id, instance_id=uow.actor.id, permission=_AGENTS)
+    else:
+        uow.permit(project_id=project_id)
 
 
 async def _refuse_relations(

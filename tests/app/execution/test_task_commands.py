@@ -15,7 +15,7 @@ from app.idempotency import Key
 from app.unit_of_work import PermissionDenied, run
 from db import models
 from db.connections import Connections
-from db.enums import InstanceState, TaskSource, TaskStatus, TaskType
+from db.enums import InstanceState, OperatorMode, TaskSource, TaskStatus, TaskType
 from db.ids import new_id
 from db.session import Database
 from tests.app.execution.desk import CHECKED, DELIVERABLE, PLAN, Desk, desk, registry
@@ -52,6 +52,68 @@ async def test_tsk_2_a_task_begins_in_inbox_even_with_assignees(desk: Desk) -> N
     assert record["type"] == "TASK_CREATED"
     assert record["afterState"]["assigneeIds"] == [str(agent.id)]
     assert await desk.rows(models.NotificationEvent) == []
+
+
+async def test_task_1_an_agent_makes_a_task_in_its_own_project(desk: Desk) -> None:
+    """As itself; it is nobody's, and costs what its type may. Parts it adds to its own tasks."""
+    agent = await desk.agent()
+    mine = await desk.task(T.ASSIGNED, agent)
+    task = await created(desk, actor=desk.as_agent(agent), parent_task_id=mine.id)
+    assert (task.status, task.source, task.parent_task_id) == (T.INBOX, TaskSource.AGENT, mine.id)
+    assert (task.created_by, task.creator_instance_id, task.creator_operator_id) == ("AGENT", agent.id, None)
+    assert task.budget_allocated == Decimal(3)
+    assert await desk.assignees(task) == []
+
+
+async def test_rbac_11_what_an_agent_may_not_make(desk: Desk) -> None:
+    agent, other = await desk.agents(2)
+    far = models.Project(id=new_id(), name="Far", slug="far")
+    await desk.tenant.add(far)
+    theirs = await desk.task(T.ASSIGNED, other)
+    cases: dict[str, tuple[dict[str, Any], Refusal]] = {
+        "project_id": ({"project_id": far.id}, Refusal.NOT_FOUND),
+        "parent_task_id": ({"parent_task_id": theirs.id}, Refusal.NOT_FOUND),
+        "assignee_ids": ({"assignee_ids": [agent.id]}, Refusal.VALIDATION_ERROR),
+        "budget_allocated": ({"budget_allocated": 1000.0}, Refusal.VALIDATION_ERROR),
+        "recurrence": ({"recurrence": {"frequency": "DAILY", "interval": 1}}, Refusal.VALIDATION_ERROR),
+        "source": ({"source": TaskSource.DASHBOARD}, Refusal.VALIDATION_ERROR),
+    }
+    before = len(await desk.rows(models.Task))
+    for field, (given, code) in cases.items():
+        outcome = await create(desk, actor=desk.as_agent(agent), **given)
+        assert isinstance(outcome, Refused), field
+        assert (outcome.code, outcome.field) == (code, field)
+    assert len(await desk.rows(models.Task)) == before
+
+
+@pytest.mark.parametrize("state", [one for one in InstanceState if one is not InstanceState.ACTIVE])
+async def test_ins_4_only_an_active_agent_makes_tasks(desk: Desk, state: InstanceState) -> None:
+    agent = await desk.agent(state=state)
+    agent.state = InstanceState.ACTIVE  # as its token was read: it may be otherwise by now
+    outcome = await create(desk, actor=desk.as_agent(agent))
+    assert isinstance(outcome, Refused)
+    assert outcome.code is Refusal.DEPENDENCY_NOT_MET
+
+
+@pytest.mark.parametrize("mode", [one for one in OperatorMode if one is not OperatorMode.NORMAL])
+async def test_emg_4_in_an_emergency_agents_make_no_tasks(desk: Desk, mode: OperatorMode) -> None:
+    agent = await desk.agent()
+    await desk.mode(mode)
+    outcome = await create(desk, actor=desk.as_agent(agent))
+    assert isinstance(outcome, Refused)
+    assert outcome.code is Refusal.DEPENDENCY_NOT_MET
+
+
+async def test_tsk_8_an_agent_that_observes_makes_no_tasks(desk: Desk) -> None:
+    agent = await desk.agent()
+    await desk.tenant.add(
+        models.PolicyEnvelope(
+            name="z", attached_to_project_id=agent.project_id, autonomy_tier=0, version=1, active=True
+        )
+    )
+    outcome = await create(desk, actor=desk.as_agent(agent))
+    assert isinstance(outcome, Refused)
+    assert "tier 0" in outcome.message
 
 
 @pytest.mark.parametrize("budget", [None, 0])
