@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -474,7 +475,8 @@ async def test_bud_6_a_day_that_is_nearly_spent_is_told_once(scene: Scene) -> No
     assert [one.type for one in alerts] == ["BUDGET_CRITICAL"]
 
 
-async def test_cost_1_the_counter_is_the_sum_of_the_days_ticks_whoever_writes(scene: Scene) -> None:
+async def work_at_once(scene: Scene) -> tuple[list[models.OpEvent], Decimal]:
+    """Six runs of one agent that report and end at once; their ticks, and what the agent's day has come to."""
     runs = [
         models.Run(
             id=new_id(),
@@ -499,9 +501,33 @@ async def test_cost_1_the_counter_is_the_sum_of_the_days_ticks_whoever_writes(sc
     await asyncio.gather(*(work(one.id) for one in runs))
     ticks = await events(scene, OpEventType.COST_TICK)
     assert len(ticks) == 24
-    assert sum(one.delta_usd or 0 for one in ticks) == (await agent(scene)).spend_today == Decimal("0.6")
     for one in await scene.rows(models.Run):
         assert one.cost_usd == sum(tick.delta_usd or 0 for tick in ticks if tick.run_id == one.id)
+    return ticks, (await agent(scene)).spend_today
+
+
+async def test_cost_1_the_counter_is_the_sum_of_the_days_ticks_whoever_writes(scene: Scene) -> None:
+    ticks, spent = await work_at_once(scene)
+    assert sum(one.delta_usd or 0 for one in ticks) == spent == Decimal("0.6")
+
+
+async def test_cost_1_the_counter_is_the_new_days_ticks_where_midnight_falls_between(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reports of one agent at once, half of which begin before midnight in Auckland and half behind it."""
+    await tz(scene.tenant, "Pacific/Auckland")
+    midnight = next_reset(datetime.now(UTC), ZoneInfo("Pacific/Auckland"))
+    begun = count()
+
+    def clock() -> datetime:
+        return midnight + timedelta(minutes=-2 if next(begun) < 12 else 2)
+
+    monkeypatch.setattr("app.unit_of_work.utc_now", clock)
+    ticks, spent = await work_at_once(scene)
+    days = [sum(one.delta_usd or 0 for one in ticks if (one.timestamp >= midnight) is new) for new in (False, True)]
+    assert all(days)
+    assert sum(days) == Decimal("0.6")
+    assert spent == days[1]
 
 
 async def test_bud_2_the_day_begins_at_the_tenants_midnight(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
