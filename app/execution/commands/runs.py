@@ -21,6 +21,7 @@ from app.governance.policy.budget import narrowed
 from app.governance.policy.risk import redact
 from app.governance.traces import scoped_key
 from app.lifecycle import refuse_step
+from app.registry.commands.children import parent_task_of
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import OpEventType, PolicyVerdict, RunStatus
@@ -49,7 +50,8 @@ async def start_run(
 ) -> Done | Refused:
     """RUN-1 to RUN-3. Begin a run of an agent, if the emergency, its state, its budgets and its policy let it.
 
-    The run is bound to the exact version of its agent. Where policy does not let it begin there is a verdict in the
+    The run is bound to the exact version of its agent; a child's is for the task that it was started for, unless it
+    names another, so that its cost counts there (POL-9). Where policy does not let it begin there is a verdict in the
     run's place, and with NEEDS_APPROVAL a request: once that is approved, the same start with a new key goes ahead.
     """
     for name, value in (("model", model), ("session_key", session_key)):
@@ -63,6 +65,7 @@ async def start_run(
     key = scoped_key(instance.id, uow.key) or str(new_id(uow.now))
     if (known := await _known(uow, key)) is not None:
         return Done(known, is_replay=True)
+    task_id = task_id or parent_task_of(instance)
     task = await uow.lock(Task, task_id)
     if refused := await _refuse_task(uow, instance, task_id, task):
         return refused

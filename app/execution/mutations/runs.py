@@ -22,7 +22,9 @@ class RunStartInput:
     instance_id: str = given("The agent; an agent starts its own runs alone.", id_of="AgentInstance")
     model: str = given("Model that will answer, as its provider names it.", longest=_LONGEST_NAME)
     session_key: str = given("The agent's own name for the session; several runs may share it.", longest=_LONGEST_NAME)
-    task_id: str | None = given("The task of its project that it works on.", id_of="Task")
+    task_id: str | None = given(
+        "The task of its project that it works on; a spawned agent's is its parent's if nothing is said.", id_of="Task"
+    )
     estimated_cost_usd: float | None = given("What it is expected to cost, in US dollars (BUD-3).")
     estimated_tokens: int | None = given("Tokens that it is expected to take, read and written together.")
     justification: str | None = given("Why, for the person who decides.", longest=10_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import Text, and_, cast, func, select
 from sqlalchemy.orm import aliased
@@ -24,6 +25,17 @@ PARENT_TASK: Final = "parentTaskId"
 _LONGEST: Final = 10 * 365 * 24 * 3600 * 1000.0
 OVER: Final = (TaskStatus.DONE, TaskStatus.CANCELED, TaskStatus.FAILED)
 """What a task has come to when nobody is needed for it any more."""
+
+
+def parent_task_of(instance: AgentInstance) -> UUID | None:
+    """The task that a child was started for; None where it is no child, or its notes name none."""
+    named = (instance.metadata_ or {}).get(PARENT_TASK)
+    if instance.parent_instance_id is None or not isinstance(named, str):
+        return None
+    try:
+        return UUID(named)
+    except ValueError:
+        return None
 
 
 @command("write:instances", ChangeRecordType.INSTANCE_TRANSITIONED, callers=(ActorKind.PLATFORM,))

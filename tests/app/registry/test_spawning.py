@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -57,6 +58,29 @@ async def test_pol_9_a_child_is_its_parents_and_runs_at_once(scene: Scene) -> No
     assert (made.type, made.actor_id) == (ChangeRecordType.INSTANCE_CREATED, scene.instance.id)
     assert made.after_state["parentInstanceId"] == str(scene.instance.id)
     assert (moved.type, moved.caused_by_id) == (ChangeRecordType.INSTANCE_TRANSITIONED, made.id)
+
+
+async def test_pol_9_what_a_child_costs_counts_on_the_task_that_it_was_started_for(scene: Scene) -> None:
+    database = scene.tenant.database
+    child = (await spawn(scene, task_id=scene.task.id)).row
+    given: dict[str, Any] = {"instance_id": child.id, "model": "m", "session_key": "s"}
+    begun = await run(database, scene.agent_of(child), "start_run", given)
+    assert isinstance(begun, Done)
+    (row,) = await scene.rows(models.Run, instance_id=child.id)
+    assert row.task_id == scene.task.id
+    ended = await run(database, scene.agent_of(child), "complete_run", {"run_id": row.id, "cost_usd": 0.25})
+    assert isinstance(ended, Done)
+    assert [one.actual_cost for one in await scene.rows(models.Task)] == [Decimal("0.25")]
+
+
+@pytest.mark.parametrize("notes", [None, {"parentTaskId": "no id"}, {"parentTaskId": 5}])
+async def test_pol_9_a_run_of_an_agent_that_was_started_for_no_task_has_none(scene: Scene, notes: Any) -> None:
+    child = (await spawn(scene)).row
+    await scene.set(child, metadata_=notes)
+    given: dict[str, Any] = {"instance_id": child.id, "model": "m", "session_key": "s"}
+    assert isinstance(await run(scene.tenant.database, scene.agent_of(child), "start_run", given), Done)
+    (row,) = await scene.rows(models.Run, instance_id=child.id)
+    assert row.task_id is None
 
 
 async def test_pol_9_a_parent_has_three_children_however_fast_it_asks(scene: Scene) -> None:
