@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from graphql import GraphQLError
@@ -122,6 +123,7 @@ class LogGroup(Group):
                         return
                     member.position = number
                 member.position = max(member.position, page.reached)
+                await asyncio.sleep(0)  # pages that are there already need no wait, and others want to run
             if not member.ended:
                 member.replaying = None
                 self.members[member] = None
@@ -131,18 +133,27 @@ class LogGroup(Group):
             member.end(error)
 
     async def _page(self, position: int) -> _Page:
-        """The rows behind a position, with those who ask for the same page at the same time."""
+        """The rows behind a position, with those who ask for the same page at the same time or soon after. A page that
+        was the log's end is of no use once the log has gone on: whoever took it would stay where they are."""
         page = self._pages.get(position)
-        if page is None:
+        if page is None or self._is_outrun(page, position):
             page = asyncio.create_task(self.patiently(lambda: self._make_page(position)), name="live-page")
             self._pages[position] = page
-            page.add_done_callback(lambda _done: self._forget_later(position))
+            page.add_done_callback(partial(self._forget_later, position))
         return await asyncio.shield(page)
 
-    def _forget_later(self, position: int) -> None:
-        page = self._pages[position]
+    def _is_outrun(self, page: asyncio.Task[_Page], position: int) -> bool:
+        if not page.done() or page.cancelled() or page.exception() is not None:
+            return False
+        return page.result().reached <= position < self.position
+
+    def _forget_later(self, position: int, page: asyncio.Task[_Page]) -> None:
         seconds = 0.0 if page.cancelled() or page.exception() is not None else _PAGE_SECONDS
-        asyncio.get_running_loop().call_later(seconds, self._pages.pop, position, None)
+        asyncio.get_running_loop().call_later(seconds, self._forget, position, page)
+
+    def _forget(self, position: int, page: asyncio.Task[_Page]) -> None:
+        if self._pages.get(position) is page:
+            del self._pages[position]
 
     async def _make_page(self, position: int) -> _Page:
         found = await self._tail.replay(position, self._source.conditions, BATCH)

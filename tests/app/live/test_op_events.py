@@ -47,6 +47,23 @@ async def test_after_replays_what_was_missed_and_goes_on(gateway: Gateway, tenan
     assert heard == [str(n) for n in range(8, 456)]
 
 
+async def test_who_comes_back_to_an_end_that_the_log_has_left_gets_what_is_new(
+    gateway: Gateway, tenant: TenantUnderTest
+) -> None:
+    """The page that one client found empty is not the answer for the next, a moment and some events later."""
+    bell = gateway.application.gateway.database.bell
+    await write(tenant, 3)
+    async with socket_of(gateway, await gateway.token(tenant)) as socket:
+        first = await socket.subscribe(TAIL, after="3")
+        await asyncio.sleep(0.3)
+        await write(tenant, 2, bell=bell)
+        assert [(await first.data())["seq"] for _ in range(2)] == ["4", "5"]
+        second = await socket.subscribe(TAIL, after="3")
+        assert [(await second.data())["seq"] for _ in range(2)] == ["4", "5"]
+        await write(tenant, 1, bell=bell)
+        assert [(await one.data())["seq"] for one in (first, second)] == ["6", "6"]
+
+
 async def test_a_cursor_of_the_future_is_refused(gateway: Gateway, tenant: TenantUnderTest) -> None:
     await write(tenant, 3)
     async with socket_of(gateway, await gateway.token(tenant)) as socket:
