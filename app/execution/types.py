@@ -145,7 +145,7 @@ class Task(Entity):
     workflow_runs: Connection[WorkflowRun] = has_many(
         models.WorkflowRun.parent_task_id, "Workflow runs whose steps' tasks are parts of it."
     )
-    notifications: Connection[Notification] = has_many(models.Notification.task_id, "Notifications about it.")
+    notifications: Connection[Notification] = has_many(models.Notification.task_id, "What the caller is told about it.")
     alerts: Connection[Alert] = has_many(models.Alert.task_id, "Alerts that concern it.")
     watches: Connection[WatchSubscription] = has_many(
         models.WatchSubscription.entity_id, "People who want to hear of its changes.", entity_type="TASK"
@@ -198,7 +198,9 @@ class Message(Entity):
     created_at: datetime
     updated_at: datetime
     replies: Connection[Message] = has_many(models.Message.reply_to_id, "Messages that answer it.")
-    notifications: Connection[Notification] = has_many(models.Notification.message_id, "Notifications about it.")
+    notifications: Connection[Notification] = has_many(
+        models.Notification.message_id, "What the caller is told about it."
+    )
 
 
 @entity(models.Run, prefix="run")

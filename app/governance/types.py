@@ -176,7 +176,7 @@ class ApprovalRecord(Entity):
         models.TelegraphThread.linked_approval_id, "Conversations about it (TEL-4)."
     )
     notifications: Connection[Notification] = has_many(
-        models.Notification.approval_record_id, "Notifications about it."
+        models.Notification.approval_record_id, "What the caller is told about it."
     )
     watches: Connection[WatchSubscription] = has_many(
         models.WatchSubscription.entity_id, "People who want to hear of its outcome.", entity_type="APPROVAL"
@@ -219,7 +219,9 @@ class Deployment(Entity):
     approval_records: Connection[ApprovalRecord] = has_many(
         models.ApprovalRecord.target_id, "Requests that are about it.", target_entity="Deployment"
     )
-    notifications: Connection[Notification] = has_many(models.Notification.deployment_id, "Notifications about it.")
+    notifications: Connection[Notification] = has_many(
+        models.Notification.deployment_id, "What the caller is told about it."
+    )
     watches: Connection[WatchSubscription] = has_many(
         models.WatchSubscription.entity_id, "People who want to hear of its changes.", entity_type="DEPLOYMENT"
     )

@@ -34,6 +34,7 @@ from app.graph.registry import (
     EntityType,
     Named,
     PointsTo,
+    Private,
     Through,
     ToMany,
     ToOne,
@@ -45,6 +46,7 @@ __all__ = [
     "ACTORS",
     "Connection",
     "Entity",
+    "Private",
     "belongs_to",
     "entity",
     "has_many",
@@ -160,13 +162,13 @@ def entity(
     environment: str = "environment_id",
     own: str | None = None,
     default_hours: int | None = None,
-    private: tuple[str, str] | None = None,
+    private: Private | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Make a class the GraphQL type of a model.
 
     `hidden` names the columns that are not shown on purpose; `clock` the column whose time the id carries; `project`,
     `environment` and `own` the columns that scoped grants look at; `default_hours` how far back a list of a log goes;
-    `private` the columns of a row's owner and of whether others see it.
+    `private` whose the rows are, where they are somebody's own.
     """
     table = cast("Table", model.__table__)
 

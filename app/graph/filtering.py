@@ -15,7 +15,6 @@ from sqlalchemy import (
     ColumnElement,
     Float,
     Numeric,
-    Table,
     Text,
     Uuid,
     and_,
@@ -147,9 +146,9 @@ class Filter:
     one statement serves every argument of that shape.
     """
 
-    def __init__(self, tenant: Callable[[Table], Condition], need: Callable[[str], None], bind: Bind) -> None:
-        """`tenant` gives the condition that keeps a table inside the tenant; `need` refuses a missing permission."""
-        self._tenant = tenant
+    def __init__(self, known: Callable[[EntityType], list[Condition]], need: Callable[[str], None], bind: Bind) -> None:
+        """`known` says which rows of a type the caller may know of; `need` refuses a missing permission."""
+        self._known = known
         self._need = need
         self._bind = bind
         self.names_clock = False
@@ -205,9 +204,7 @@ class Filter:
         if value.keys() == {"id"} and value["id"] is not None:  # the key itself answers
             here = spot.at("id")
             return _all(self._compare(key, value["id"], here, _id_of(target, here.name)))
-        rows = select(target.table.c.id).where(
-            self._tenant(target.table), *self._conditions(target, value, spot, depth + 1)
-        )
+        rows = select(target.table.c.id).where(*self._known(target), *self._conditions(target, value, spot, depth + 1))
         return key.in_(rows)
 
     def _compare(

@@ -128,7 +128,7 @@ class Reader:
         def bind(spot: Spot, parse: Parse, kind: TypeEngine[Any]) -> ColumnElement[Any]:
             return self._bound(lambda _caller, given: parse(spot.of(given)), arguments, kind)
 
-        finder = Filter(self.tenant, self.need, bind)
+        finder = Filter(self.known, self.need, bind)
         conditions = finder.conditions(entity, arguments.get("filter"))
         if is_root and entity.default_hours is not None and not finder.names_clock:
             back = timedelta(hours=entity.default_hours)
@@ -163,14 +163,25 @@ class Reader:
         """The condition that keeps a table inside the caller's tenant."""
         return within_tenant(table, self._caller)
 
-    def visible(self, entity: EntityType) -> list[Condition]:
-        """Which rows a list may show to the caller: the tenant's, within the scope of the grant (decision 29), and
-        of private ones the caller's own."""
-        conditions = [self.tenant(entity.table), *self._within(entity, self._caller.read_scope(entity.name))]
+    def known(self, entity: EntityType, table: Any = None) -> list[Condition]:
+        """Which rows any way of reading may give to the caller: the tenant's, and of private ones the caller's own.
+
+        `table` is the entity's own if it is not given, or an alias of it.
+        """
+        table = entity.table if table is None else table
+        conditions = [self.tenant(table)]
         if entity.private is not None:
-            owner, is_shared = (entity.table.c[name] for name in entity.private)
-            conditions.append(or_(owner == self._caller.id, is_shared))
+            own = [table.c[name] == self._caller.id for name in entity.private.owners]
+            shared = [] if entity.private.shared is None else [table.c[entity.private.shared]]
+            conditions.append(or_(*own, *shared))
         return conditions
+
+    def visible(self, entity: EntityType) -> list[Condition]:
+        """Which rows a list may show to the caller: those that may be known, within the scope of the grant (decision
+        29). What nobody but its owner sees lies in no place, so a grant for any place will do."""
+        if entity.private is not None and entity.private.shared is None:
+            return self.known(entity)
+        return [*self.known(entity), *self._within(entity, self._caller.read_scope(entity.name))]
 
     def _within(self, entity: EntityType, reach: Reach) -> list[Condition]:
         """The rows inside of a grant's scope. Which kinds of place the scope names decides the condition."""
@@ -221,7 +232,7 @@ class Reader:
         rows: FromClause | None = None,
     ) -> Select[Any]:
         """The rows of these keys; only a look-up from outside (`scoped`) is narrowed to the caller's grants."""
-        conditions = self.visible(entity) if scoped else [self.tenant(entity.table)]
+        conditions = self.visible(entity) if scoped else self.known(entity)
         return _select(entity.table, columns, rows).where(*conditions, column == func.any(_array(keys)))
 
     def chain(self, entity: EntityType, column: Column[Any], keys: Sequence[UUID], most: int) -> Select[Any]:
@@ -231,9 +242,9 @@ class Reader:
         """
         table = entity.table
         first = select(table.c.id, column.label("next"), literal(1).label("length"))
-        chain = first.where(self.tenant(table), table.c.id == func.any(_array(keys))).cte("chain", recursive=True)
+        chain = first.where(*self.known(entity), table.c.id == func.any(_array(keys))).cte("chain", recursive=True)
         following = select(table.c.id, column, chain.c.length + 1).join(chain, chain.c.next == table.c.id)
-        chain = chain.union(following.where(self.tenant(table), chain.c.length < most))
+        chain = chain.union(following.where(*self.known(entity), chain.c.length < most))
         return select(*table.columns).where(self.tenant(table), table.c.id.in_(select(chain.c.id)))
 
     def children_pages(
@@ -262,7 +273,7 @@ class Reader:
             select(link.c[relation.near], *(entity.table.columns if columns is None else columns))
             .select_from(link)
             .join(far, and_(far.c.tenant_id == link.c.tenant_id, far.c.id == link.c[relation.far]))
-            .where(self.tenant(link), self.tenant(entity.table), link.c[relation.near] == func.any(_array(parents)))
+            .where(self.tenant(link), *self.known(entity), link.c[relation.near] == func.any(_array(parents)))
             .order_by(link.c[relation.near], link.c.position, link.c[relation.far])
         )
 

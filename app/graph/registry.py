@@ -75,6 +75,16 @@ class Mask:
     permission: str
 
 
+@dataclass(frozen=True)
+class Private:
+    """Whose rows of a type are: nobody else is given them, whichever way they are asked for (NOT-6, WATCH-1)."""
+
+    owners: tuple[str, ...]
+    """The keys of which one names the owner."""
+    shared: str | None = None
+    """The column that says whether others see the row as well; without it nobody ever does."""
+
+
 @dataclass(frozen=True, eq=False)
 class EntityType:
     """One of the types of the graph that stand for a table."""
@@ -96,8 +106,8 @@ class EntityType:
     """The columns that a scope of projects, of environments, or of an agent's own rows looks at (decision 29)."""
     default_hours: int | None
     """A list without a condition on the clock goes back this many hours only (decision 9)."""
-    private: tuple[str, str] | None = None
-    """(owner's key, whether the row is shared): who is not the owner sees shared rows only (WATCH-1)."""
+    private: Private | None = None
+    """Whose the rows are, where they are somebody's own."""
     personal: Mapping[str, str] = field(default_factory=dict)
     """Field name (as in Python) -> permission: what holders of it see alike, and others by whether it is theirs."""
     row: type = field(init=False)

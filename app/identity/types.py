@@ -266,12 +266,15 @@ class Operator(Entity):
     created_workflows: Connection[Workflow] = has_many(
         models.Workflow.created_by_operator_id, "Workflows that the person loaded first."
     )
-    notifications: Connection[Notification] = has_many(models.Notification.operator_id, "What the person is told.")
+    notifications: Connection[Notification] = has_many(
+        models.Notification.operator_id, "What the person is told; empty for others (NOT-6)."
+    )
     caused_notifications: Connection[Notification] = has_many(
-        models.Notification.from_operator_id, "What others are told because of the person."
+        models.Notification.from_operator_id, "What the caller is told because of the person."
     )
     notification_preferences: Connection[NotificationPreference] = has_many(
-        models.NotificationPreference.operator_id, "What the person wants to hear, a row a channel (NOT-4)."
+        models.NotificationPreference.operator_id,
+        "What the person wants to hear, a row a channel (NOT-4); empty for others.",
     )
     experiment_assignments: Connection[ExperimentAssignment] = has_many(
         models.ExperimentAssignment.entity_id, "Variants that the person was given.", entity_type="Operator"

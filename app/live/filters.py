@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from app.auth.actor import Actor
-from app.auth.scope import TENANT_WIDE, Reach
+from app.auth.scope import TENANT_WIDE
 from app.graph.errors import BadUserInput
 from app.graph.filtering import Condition
 from app.graph.inputs import OverLong, arguments_of
@@ -34,7 +34,7 @@ def chosen(
         if found is not None
     ]
     conditions: list[Condition] = [entity.table.c[column].in_(found) for column, found in wanted]
-    may_see = _may_see(entity, actor.read_scope(entity.name))
+    may_see = _may_see(entity, actor)
     return _all_of(may_see, wanted), [*Reader(actor).visible(entity), *conditions]
 
 
@@ -45,8 +45,11 @@ def _all_of(may_see: Matches | None, wanted: Sequence[tuple[str, frozenset[Any]]
     return matches
 
 
-def _may_see(entity: EntityType, reach: Reach) -> Matches | None:
-    """The same as `Reader.visible`, for a row that is there already."""
+def _may_see(entity: EntityType, actor: Actor) -> Matches | None:
+    """The same as `Reader.visible`, for a row that is there already. Only logs are asked, which are nobody's own."""
+    if entity.private is not None:
+        raise TypeError(f"{entity.name} is somebody's own and cannot be told by its log.")
+    reach = actor.read_scope(entity.name)
     if reach is TENANT_WIDE:
         return None
     project, environment, own = entity.project, entity.environment, entity.own

@@ -52,6 +52,11 @@ class Source(Protocol):
         """Where to go on from; None for now on."""
         ...
 
+    @property
+    def is_personal(self) -> bool:
+        """Whether which rows it has depends on who asks, beside their permissions."""
+        ...
+
     def group(self, asking: Asking, follower: Follower) -> Group:
         """A new group of those who ask for it."""
         ...

@@ -187,7 +187,7 @@ class Live:
             source = _live_field(selection).open(actor, selection.arguments)
             asking = Asking(selection, actor, request_id, self._open_context)
             follower = await self._follower(actor.tenant_id)
-            key = group_key(selection, actor)
+            key = group_key(selection, actor, source.is_personal)
             slot = self._slot(key, lambda: source.group(asking, follower))
             slot.users += 1
             try:
@@ -392,15 +392,15 @@ def caller_key(actor: Actor) -> Hashable:
     return actor.tenant_id, actor.kind, actor.id, actor.token
 
 
-def group_key(selection: Selection, actor: Actor) -> Hashable:
+def group_key(selection: Selection, actor: Actor, is_personal: bool) -> Hashable:
     """What makes two subscriptions the same: document, variables, tenant and what the caller may see. Where to go on
-    from is no part of it, nor is who asks, unless the selection shows it."""
+    from is no part of it, nor is who asks, unless the rows (`is_personal`) or the selection depend on it."""
     operation = selection.operation
     given = dict(selection.variables)
     after = next((one.value for one in selection.node.arguments or () if one.name.value == "after"), None)
     if isinstance(after, VariableNode) and _uses(operation, after.name.value) == 1:
         given.pop(after.name.value, None)
-    person = actor.id if _is_personal(operation, actor) else None
+    person = actor.id if is_personal or _is_personal(operation, actor) else None
     return actor.tenant_id, operation.document.hash, operation.name, repr(given), actor.kind, actor.permissions, person
 
 

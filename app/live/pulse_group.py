@@ -51,6 +51,7 @@ class PulseSource:
 
     seconds: int
     after: int | None = field(default=None)
+    is_personal: bool = field(default=False)
 
     def group(self, asking: Asking, follower: Follower) -> PulseGroup:
         """A new group of those who ask for it."""

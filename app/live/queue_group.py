@@ -90,6 +90,7 @@ class QueueSource:
     matches: Callable[[Any], bool]
     conditions: Sequence[Condition]
     after: int | None = field(default=None)
+    is_personal: bool = field(default=False)
 
     def group(self, asking: Asking, follower: Follower) -> QueueGroup:
         """A new group of those who ask for it."""

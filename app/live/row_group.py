@@ -32,6 +32,11 @@ class RowSource:
     ids: frozenset[tuple[str, UUID]] | None
     after: int | None = None
 
+    @property
+    def is_personal(self) -> bool:
+        """Whether some of the types are somebody's own: each then hears of their own rows (NOT-6)."""
+        return any(ENTITIES[name].private is not None for name in self.types)
+
     def group(self, asking: Asking, follower: Follower) -> RowGroup:
         """A new group of those who ask for it."""
         return RowGroup(asking, follower, self)

@@ -324,7 +324,7 @@ FIELDS: Final[tuple[LiveField, ...]] = (
         Named("EntityChange"),
         "Rows as they change: each as it is now, with changes that come close together told once. There is no replay:"
         " after a reconnect, read what you show anew, once the subscription stands. Of a row that is gone those hear"
-        " who may read all rows of its type.",
+        " who may read all rows of its type. What is somebody's own, as a notification is, only that person hears of.",
         _entity_changed,
         [
             argument(

@@ -6,8 +6,8 @@ from app.notification.types import Notification, NotificationEvent, Notification
 FIELDS = (
     rows(NotificationEvent, "Events that were told or wait to be: those without `processedAt` are in the queue."),
     row(NotificationEvent, "One event."),
-    rows(Notification, "Messages to people and agents; a recipient's own are on the operator and the instance."),
-    row(Notification, "One message to one recipient."),
-    rows(NotificationPreference, "Who wants to hear what, by channel."),
-    row(NotificationPreference, "One person's preference for one channel."),
+    rows(Notification, "Messages to the caller; nobody sees another's (NOT-6)."),
+    row(Notification, "One message to the caller."),
+    rows(NotificationPreference, "What the caller wants to hear, a row a channel (NOT-4)."),
+    row(NotificationPreference, "The caller's preference for one channel."),
 )

@@ -5,7 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from app.graph.entity import Connection, Entity, belongs_to, entity, has_many, json_type, key, key_of, points_to
+from app.graph.entity import (
+    Connection,
+    Entity,
+    Private,
+    belongs_to,
+    entity,
+    has_many,
+    json_type,
+    key,
+    key_of,
+    points_to,
+)
 from app.graph.scalars import JSON
 from db import models
 from db.enums import NotificationChannel, NotificationSeverity, NotificationType
@@ -31,12 +42,13 @@ class NotificationEvent(Entity):
     attempts: int
     metadata: JSON | None
     created_at: datetime
-    notifications: Connection[Notification] = has_many(models.Notification.event_id, "What was told of it, to whom.")
+    notifications: Connection[Notification] = has_many(models.Notification.event_id, "What the caller was told of it.")
 
 
-@entity(models.Notification, prefix="ntf")
+@entity(models.Notification, prefix="ntf", private=Private(("operator_id", "instance_id")))
 class Notification(Entity):
-    """One message to one recipient, an operator or an instance, over one channel."""
+    """One message to one recipient, an operator or an instance, over one channel. Shown to the recipient
+    alone (NOT-6)."""
 
     operator: Operator | None = belongs_to("operator_id")
     type: NotificationType
@@ -68,9 +80,10 @@ class NotificationFilters:
     projects: list[Project] | None = key_of("Project", "Only messages of these projects.", name="projectIds")
 
 
-@entity(models.NotificationPreference, prefix="ntp")
+@entity(models.NotificationPreference, prefix="ntp", private=Private(("operator_id",)))
 class NotificationPreference(Entity):
-    """What one operator wants to hear over one channel; without a row only in-app messages arrive (NOT-4)."""
+    """What one operator wants to hear over one channel; without a row only in-app messages arrive (NOT-4). Shown
+    to that person alone."""
 
     operator: Operator = belongs_to("operator_id")
     channel: NotificationChannel

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from app.graph.entity import (
     Connection,
     Entity,
+    Private,
     belongs_to,
     entity,
     has_many,
@@ -196,7 +197,7 @@ class OperatorControl(Entity):
     change_records: Connection[ChangeRecord] = history()
 
 
-@entity(models.SavedView, prefix="viw", private=("owner_operator_id", "is_shared"))
+@entity(models.SavedView, prefix="viw", private=Private(("owner_operator_id",), shared="is_shared"))
 class SavedView(Entity):
     """Named filter of a person, private or shared with the project."""
 

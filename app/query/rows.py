@@ -92,7 +92,7 @@ class Rows:
         """The table with the others joined to it; None where there are none."""
         rows: FromClause = self.table
         for one in self.joins:
-            condition = and_(writer.reader.tenant(one.table), one.table.c.id == one.key)
+            condition = and_(*writer.reader.known(one.entity, one.table), one.table.c.id == one.key)
             rows = rows.outerjoin(one.table, condition)
         return rows if self.joins else None
 

@@ -357,10 +357,11 @@ class AgentInstance(Entity):
     hosted_meetings: Connection[Meeting] = has_many(models.Meeting.host_instance_id, "Meetings that it leads.")
     voice_artifacts: Connection[VoiceArtifact] = has_many(models.VoiceArtifact.instance_id, "Speech in its voice.")
     notifications: Connection[Notification] = has_many(
-        models.Notification.instance_id, "What it is told; it reads with its heartbeat (NOT-1)."
+        models.Notification.instance_id,
+        "What it is told; it reads with its heartbeat (NOT-1), and nobody else does (NOT-6).",
     )
     caused_notifications: Connection[Notification] = has_many(
-        models.Notification.from_instance_id, "What others are told because of it."
+        models.Notification.from_instance_id, "What the caller is told because of it."
     )
     experiment_assignments: Connection[ExperimentAssignment] = has_many(
         models.ExperimentAssignment.entity_id, "Variants that it was given.", entity_type="AgentInstance"

@@ -14,9 +14,9 @@ from app.unit_of_work import UnitOfWork
 from db import models
 from db.enums import InstanceState, TaskStatus, TaskType, WatchEntityType
 from db.ids import new_id
-from tests.asking import data_of
 from tests.conftest import TenantUnderTest
 from tests.governed import Registry, registry
+from tests.notified import everybodys
 
 __all__ = ["registry"]
 
@@ -71,12 +71,9 @@ async def move(tenant: TenantUnderTest, task: models.Task, to: TaskStatus, **mor
 async def told(tenant: TenantUnderTest) -> set[tuple[str, str, str | None]]:
     """Who was told what, once every event is fanned out."""
     await fan_out(tenant.database, tenant.id)
-    query = """{ notifications(first: 200) { edges { node {
-        type body task { id } operator { name } instance { name } } } } }"""
-    data = await data_of(tenant, tenant.actor(), query)
-    rows = [edge["node"] for edge in data["notifications"]["edges"]]
-    assert all(row["task"] for row in rows)
-    return {((row["operator"] or row["instance"])["name"], row["type"], row["body"]) for row in rows}
+    rows = await everybodys(tenant)
+    assert all(row.task_id for row in rows)
+    return {(row.name, row.type, row.body) for row in rows}
 
 
 EARLIER = datetime(2026, 1, 1, tzinfo=UTC)

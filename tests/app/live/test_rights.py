@@ -12,7 +12,7 @@ from sqlalchemy import delete, update
 
 from app.auth.actor import ActorKind
 from db import models
-from db.enums import InstanceState, OperatorStatus
+from db.enums import InstanceState, NotificationType, OperatorStatus
 from db.ids import new_id
 from tests.app.live.events import write
 from tests.app.live.gateway import Gateway, operator, socket_of
@@ -235,3 +235,32 @@ async def test_what_depends_on_who_asks_is_not_shared(rung: TenantUnderTest, gat
         await execute(rung, update(models.Operator).where(models.Operator.id == ada.id).values(name="Ada"))
         assert (await mine.data())["node"]["email"] == "Viewer@example.com"
         assert (await theirs.data())["node"]["email"] != "Viewer@example.com"
+
+
+@pytest.mark.parametrize("node", ["id", "node { id }", "node { ... on Notification { id title } }"])
+async def test_not_6_only_the_recipient_hears_of_a_notification(
+    rung: TenantUnderTest, gateway: Gateway, node: str
+) -> None:
+    """Two people with the same rights ask the same: each hears of their own, whatever the selection shows; so also
+    where they name no type, or the row's id."""
+    people = [await operator(rung), await operator(rung)]
+    rows = [
+        models.Notification(id=new_id(), type=NotificationType.SYSTEM, title="t", operator_id=one.id) for one in people
+    ]
+    ids = [f"ntf_{row.id.hex}" for row in rows]
+    queries = (
+        f"subscription {{ entityChanged(types: [Notification]) {{ type id {node} }} }}",
+        f"subscription {{ entityChanged {{ type id {node} }} }}",
+        f'subscription {{ entityChanged(ids: ["{ids[0]}", "{ids[1]}"]) {{ type id {node} }} }}',
+    )
+    tokens = [gateway.token_of(rung, one.auth_id) for one in people]
+    async with socket_of(gateway, tokens[0]) as first, socket_of(gateway, tokens[1]) as second:
+        heard = [[await socket.subscribe(query) for query in queries] for socket in (first, second)]
+        await asyncio.sleep(0.3)
+        await rung.add(*rows)
+        for streams, row_id in zip(heard, ids, strict=True):
+            for stream in streams:
+                while (said := await stream.data())["type"] != "Notification":
+                    pass
+                assert said["id"] == row_id
+                await stream.quiet(0.2)

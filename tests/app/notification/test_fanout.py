@@ -15,6 +15,7 @@ from db.enums import NotificationChannel, NotificationSeverity, OperatorStatus, 
 from db.ids import new_id
 from tests.asking import data_of
 from tests.conftest import TenantUnderTest
+from tests.notified import everybodys
 from tests.serving import grant
 
 
@@ -42,10 +43,7 @@ async def tell(tenant: TenantUnderTest, event_type: str, source: Any, **payload:
 
 
 async def told(tenant: TenantUnderTest) -> list[tuple[str, str, str]]:
-    query = "{ notifications(first: 200) { edges { node { operator { name } type severity } } } }"
-    data = await data_of(tenant, tenant.actor(), query)
-    rows = [edge["node"] for edge in data["notifications"]["edges"]]
-    return sorted((row["operator"]["name"], row["type"], row["severity"]) for row in rows)
+    return sorted((one.name, one.type, one.severity) for one in await everybodys(tenant))
 
 
 async def test_not_3_approvers_in_scope_hear_of_a_request(tenant: TenantUnderTest) -> None:
