@@ -17,9 +17,13 @@ from db.connections import Connection
 from db.json_text import dump_json
 
 CONNECT_SECONDS: Final = 10
-OF_THE_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+# InternalClientError: the server has said good-bye, and the end of the stream has not come yet. Until then asyncpg
+# takes the connection for one that is in the midst of something; it closes it once somebody has tried.
+OF_THE_CONNECTION: Final = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises of its own accord, where the connection is not there or not fit for use."""
+OF_THE_DRIVER: Final = (asyncpg.PostgresError, *OF_THE_CONNECTION)
 """What a connection raises of its own."""
-_GONE: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError, OSError)
+_GONE: Final = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, *OF_THE_CONNECTION)
 """What is raised where the server, or the way to it, is no longer there."""
 SHORT_STATEMENTS: Final = {
     # A page is read, and a command done, in milliseconds; compiling a plan would take longer.
@@ -89,28 +93,29 @@ async def take(engine: AsyncEngine) -> AsyncConnection:
         ) from error
 
 
-async def fetch_row(
-    engine: AsyncEngine, sql: str, arguments: Sequence[Any], *, again: bool = True
-) -> Mapping[str, Any] | None:
+async def fetch_row(engine: AsyncEngine, sql: str, arguments: Sequence[Any]) -> Mapping[str, Any] | None:
     """The first row of a statement that only reads and needs no transaction; `sql` has $1, $2 … for the arguments.
 
-    Where the connection turns out dead it is sent `again`, on another one. Raises PoolExhausted and asyncpg's errors.
+    Where a connection turns out dead the statement is sent again, on the next. Raises PoolExhausted and asyncpg's
+    errors.
     """
-    connection = await take(engine)
-    try:
-        driver: Any = (await connection.get_raw_connection()).driver_connection
+    pool: Any = engine.pool
+    for left in range(pool.size(), -1, -1):  # after a failover all that are open may be dead
+        connection = await take(engine)
         try:
-            found: Mapping[str, Any] | None = await driver.fetchrow(sql, *arguments)
-            return found
-        except OF_THE_DRIVER as error:
-            if not driver.is_closed():
-                raise
-            await connection.invalidate(error)
-            if not again:
-                raise
-    finally:
-        await connection.close()
-    return await fetch_row(engine, sql, arguments, again=False)
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            try:
+                found: Mapping[str, Any] | None = await driver.fetchrow(sql, *arguments)
+                return found
+            except OF_THE_DRIVER as error:
+                if not driver.is_closed():
+                    raise
+                await connection.invalidate(error)
+                if not left:
+                    raise
+        finally:
+            await connection.close()
+    raise AssertionError("unreachable")
 
 
 async def begin(engine: AsyncEngine, tenant_id: UUID, *, read_only: bool = False) -> AsyncConnection:

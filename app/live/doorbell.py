@@ -20,6 +20,7 @@ import structlog
 from app.http.tasks import cancelled
 from db.bell import Feed
 from db.connections import Connection
+from db.pool import OF_THE_DRIVER
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.live")
 
@@ -194,7 +195,7 @@ async def again_and_again(attempt: Callable[[], Awaitable[Any]]) -> None:
         try:
             await attempt()
             log.warning("doorbell_line_lost")
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except OF_THE_DRIVER as error:
             log.warning("doorbell_line_down", error=type(error).__name__)
         if asyncio.get_running_loop().time() - began > _LONGEST_RETRY_SECONDS:
             pause = RETRY_SECONDS

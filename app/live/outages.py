@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import asyncpg
+from typing import Final
+
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
-from db.session import PoolExhausted
+from db.pool import OF_THE_CONNECTION, PoolExhausted
 
 _CONNECTION_TROUBLE = ("08", "57P", "53300", "25006")
 """SQLSTATE of what ends a connection, or keeps one from being made; 25006: the primary became a replica."""
+
+_AWAY: Final = (*OF_THE_CONNECTION, PoolExhausted, PendingRollbackError)
 
 
 def is_outage(error: BaseException | None) -> bool:
@@ -16,7 +19,7 @@ def is_outage(error: BaseException | None) -> bool:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        if isinstance(error, OSError | PoolExhausted | PendingRollbackError | asyncpg.InterfaceError):
+        if isinstance(error, _AWAY):
             return True
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             return True

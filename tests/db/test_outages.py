@@ -16,12 +16,15 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from app.live.outages import is_outage
 from db import models, roles
 from db.connections import Connections, embedded_connections
 from db.embedded import EmbeddedPostgres
 from db.migrate import upgrade
+from db.pool import is_gone
 from db.session import Database
 from tests.conftest import TEST_SETTINGS, TenantUnderTest, make_tenant
+from tests.db.relay import relayed
 
 PROJECTS = select(models.Project.name)
 POOL = 3
@@ -152,6 +155,63 @@ async def test_an_end_that_nobody_saw_is_mended_by_trying_once_more(work: Any, d
     await work(tenant)
     for _ in range(POOL):
         await work(tenant)
+
+
+@pytest.fixture
+async def lingering(
+    server: EmbeddedPostgres, connections: Connections, tmp_path: Path
+) -> AsyncIterator[tuple[Database, TenantUnderTest]]:
+    """A door whose connections have all been told that they end, and have not ended yet."""
+    async with relayed(server, tmp_path) as through:
+        database = Database(through, pool_size=POOL)
+        tenant = await make_tenant(database)
+        await fill(tenant)
+        async with database.reads.connection(tenant.id) as connection:
+            await connection.fetch("SELECT 1", ())
+        await end_sessions(connections)
+        await asyncio.sleep(0.1)  # the good-byes arrive
+        yield database, tenant
+    await database.close()
+
+
+@pytest.mark.parametrize("work", [_read, _write, _fetch])
+async def test_a_connection_that_was_told_of_its_end_is_not_used_again(
+    work: Any, lingering: tuple[Database, TenantUnderTest]
+) -> None:
+    """asyncpg takes it for one that is busy; on a busy machine the end of the stream comes noticeably later."""
+    for _ in range(POOL + 1):
+        await work(lingering[1])
+
+
+async def test_nor_is_one_of_the_queries(lingering: tuple[Database, TenantUnderTest]) -> None:
+    """They ask again by themselves where the connection is gone, so it must be known for gone, and not kept."""
+    database, tenant = lingering
+    with pytest.raises(asyncpg.InternalClientError) as told:
+        async with database.reads.connection(tenant.id) as connection:
+            await connection.fetch("SELECT 1", ())
+    assert is_gone(told.value)
+    async with database.reads.connection(tenant.id) as connection:
+        assert len(await connection.fetch("SELECT 1", ())) == 1
+
+
+async def test_an_operation_whose_connection_was_told_of_its_end_knows_what_befell_it(
+    server: EmbeddedPostgres, connections: Connections, tmp_path: Path
+) -> None:
+    """An outage, which those who follow a tenant wait for, and no mistake of ours, which would end them."""
+    async with relayed(server, tmp_path) as through:
+        database = Database(through, pool_size=POOL)
+        tenant = await make_tenant(database)
+        async with database.read(tenant.actor()) as reading:
+            await reading.rows(PROJECTS)
+            await end_sessions(connections)
+            await asyncio.sleep(0.1)
+            with pytest.raises(DBAPIError) as lost:
+                await reading.rows(PROJECTS)
+        assert "another operation (2)" in str(lost.value)
+        assert lost.value.connection_invalidated
+        assert is_outage(lost.value)
+        await _read(tenant)
+    await database.close()
 
 
 async def test_an_operation_that_loses_its_snapshot_fails_and_the_next_works(database: Database) -> None:
