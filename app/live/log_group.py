@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -39,6 +39,7 @@ class LogSource:
     matches: Callable[[Any], bool]
     conditions: Sequence[Condition]
     """The same as `matches`, for the database: a replay need not fetch what is not asked for."""
+    is_personal: bool = field(default=False)
 
     def group(self, asking: Asking, follower: Follower) -> LogGroup:
         """A new group of those who ask for it."""
