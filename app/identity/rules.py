@@ -110,3 +110,48 @@ def policy_defaults_fault(defaults: Any) -> str | None:
     if not isinstance(defaults, dict) or not all(isinstance(defaults.get(one, {}), dict | None) for one in parts):
         return "The policy defaults are a JSON object with the objects `budgetDefaults` and `riskThresholds`."
     return None
+
+
+LONGEST_KEPT_DAYS: Final = 3_650
+"""Most days that a tenant may have rows kept for that have an end (RET)."""
+_KEPT: Final = ("notificationDays", "webhookDeliveryDays", "evaluationRunDays")
+_LONGEST_STALE_MS: Final = 7 * 86_400_000
+_LONGEST_SLA_MINUTES: Final = 30 * 1_440
+
+
+def settings_fault(settings: Any) -> str | None:
+    """What is wrong with a tenant's settings; None where nothing is. Keys that the gateway does not know are open."""
+    if settings is None:
+        return None
+    if not isinstance(settings, dict):
+        return "The settings are a JSON object."
+    for name in ("safetyFloor", "heartbeat", "retention"):
+        if not isinstance(settings.get(name), dict | None):
+            return f"`{name}` is a JSON object."
+    if not isinstance(settings.get("missionStatement"), str | None):
+        return "`missionStatement` is a text."
+    tier = (settings.get("safetyFloor") or {}).get("maxTier")
+    if tier is not None and not _is_whole(tier, 0, 5):
+        return "`safetyFloor.maxTier` is a tier, 0 to 5."
+    stale = (settings.get("heartbeat") or {}).get("staleMs")
+    if stale is not None and not _is_whole(stale, 1, _LONGEST_STALE_MS):
+        return f"`heartbeat.staleMs` is a whole number of milliseconds, 1 to {_LONGEST_STALE_MS} (a week)."
+    sla = settings.get("approvalSlaMinutes")
+    if sla is not None and not _is_whole(sla, 1, _LONGEST_SLA_MINUTES):
+        return f"`approvalSlaMinutes` is a whole number of minutes, 1 to {_LONGEST_SLA_MINUTES} (30 days)."
+    for name in _KEPT:
+        days = (settings.get("retention") or {}).get(name)
+        if days is not None and not _is_whole(days, 1, LONGEST_KEPT_DAYS):
+            return f"`retention.{name}` is a whole number of days, 1 to {LONGEST_KEPT_DAYS} (RET)."
+    return None
+
+
+def highest_tier(settings: Any) -> int | None:
+    """The tier that no policy passes, by a tenant's settings; None where they name none (POL-5)."""
+    floor = settings.get("safetyFloor") if isinstance(settings, dict) else None
+    tier = floor.get("maxTier") if isinstance(floor, dict) else None
+    return tier if _is_whole(tier, 0, 5) else None
+
+
+def _is_whole(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most

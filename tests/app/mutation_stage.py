@@ -43,6 +43,7 @@ CASES: Final = [{"id": "answers", "name": "Answers", "input": {"question": "?"}}
 
 INPUTS: Final[Mapping[str, Case]] = {
     "tenantBootstrap": Case({"name": "Acme", "operators": [{"name": "Ada", "email": "ada@acme.example"}]}),
+    "tenantUpdate": Case({"name": "Renamed"}),
     "projectCreate": Case({"name": "Second", "slug": "second"}),
     "projectUpdate": Case({"name": "Renamed"}),
     "projectDelete": Case(rows={"projectId": "empty project"}),

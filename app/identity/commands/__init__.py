@@ -15,6 +15,7 @@ from app.identity.commands.places import (
     update_environment,
     update_project,
 )
+from app.identity.commands.tenant import update_tenant
 
 __all__ = [
     "bad_slug",
@@ -28,4 +29,5 @@ __all__ = [
     "update_environment",
     "update_operator",
     "update_project",
+    "update_tenant",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
@@ -16,6 +15,8 @@ from app.governance.defaults import ADVISED_OPERATORS, default_envelope
 from app.governance.registry import fill_registry
 from app.identity.commands.operators import add_operator, bad_person
 from app.identity.commands.places import add_environment, add_project, bad_slug, blank
+from app.identity.commands.tenant import bad_timezone
+from app.identity.rules import settings_fault
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import ChangeRecordType, TenantPlan
@@ -58,13 +59,13 @@ async def bootstrap_tenant(
         or bad_slug(slug)
         or _bad_project(project_name, project_slug)
         or _bad_limits(max_environments, max_operators, len(operators))
-        or _bad_timezone(timezone)
+        or bad_timezone(timezone)
         or _bad_people(operators)
     )
     if refused:
         return refused
-    if settings is not None and not isinstance(settings, dict):
-        return Refused(Refusal.VALIDATION_ERROR, "The settings are a JSON object.", "settings")
+    if fault := settings_fault(settings):
+        return Refused(Refusal.VALIDATION_ERROR, fault, "settings")
     if await uow.session.scalar(select(Tenant.id).where(Tenant.slug == slug)):
         return Refused(Refusal.DUPLICATE_RESOURCE, f"A tenant with the slug '{slug}' exists.", "slug")
     await uow.enter(new_id(uow.now))
@@ -161,13 +162,4 @@ def _bad_limits(environments: int | None, operators: int | None, given: int) -> 
     if operators is not None and operators < given:
         message = f"The tenant begins with {given} operators; allow at least as many."
         return Refused(Refusal.VALIDATION_ERROR, message, "max_operators")
-    return None
-
-
-def _bad_timezone(name: str) -> Refused | None:
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        message = "A time zone is named as IANA does, such as Europe/Berlin."
-        return Refused(Refusal.VALIDATION_ERROR, message, "timezone")
     return None

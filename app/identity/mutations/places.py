@@ -1,4 +1,4 @@
-"""Mutations of projects and environments."""
+"""Mutations of the tenant, its projects and environments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,28 @@ from app.graph.inputs import given, input_type
 from app.graph.mutation import mutation
 from app.graph.scalars import JSON
 from app.identity import commands
-from app.identity.types import Environment, Project
+from app.identity.types import Environment, Project, Tenant
+
+
+@input_type
+class TenantUpdateInput:
+    """What changes on the caller's tenant; what is left out stays."""
+
+    name: str | None = given("Display name of the organisation.", longest=100)
+    timezone: str | None = given(
+        "IANA time zone of the daily budget reset and of standups, such as Europe/Berlin.", longest=100
+    )
+    op_event_retention_days: int | None = given(
+        "Days that op events are kept, 1 to 3650; null for 30 (RET). What is older goes with the next purge."
+    )
+    audit_retention_days: int | None = given("Days that audit logs are kept, 1 to 3650 (RET).")
+    billing_email: str | None = given("Where invoices go.", longest=254)
+    gdpr_data_region: str | None = given("Region that personal data is kept in (GDPR-4).", longest=100)
+    settings: JSON | None = given(
+        "Open settings, all of them: `missionStatement`, `safetyFloor.maxTier` (never looser than it is),"
+        " `heartbeat.staleMs`, `approvalSlaMinutes`, `retention` and others."
+    )
+    metadata: JSON | None = given("Open notes, all of them.")
 
 
 @input_type
@@ -68,6 +89,7 @@ class EnvironmentUpdateInput:
 
 
 FIELDS = (
+    mutation("tenant_update", commands.update_tenant, TenantUpdateInput, Tenant),
     mutation("project_create", commands.create_project, ProjectCreateInput, Project),
     mutation("project_update", commands.update_project, ProjectUpdateInput, Project),
     mutation("project_delete", commands.delete_project, ProjectDeleteInput, Project),
