@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from aiodataloader import DataLoader
@@ -16,6 +16,9 @@ from db.enums import TelegraphMessageStatus
 
 _MESSAGES: Table = models.TelegraphMessage.__table__  # type: ignore[assignment]
 _UNREAD = (TelegraphMessageStatus.SENT, TelegraphMessageStatus.DELIVERED)
+
+_NOBODYS: Final = ""
+"""A permission that nobody holds: no two callers see the field alike."""
 
 
 class _UnreadLoader(DataLoader[UUID, int]):
@@ -44,7 +47,9 @@ class _UnreadLoader(DataLoader[UUID, int]):
 def unread_count(description: str) -> Any:
     """A field with the number of a conversation's unread messages."""
 
-    def make(_declaration: Declaration, name: str, shape: Shape) -> GraphField:
+    def make(declaration: Declaration, name: str, shape: Shape) -> GraphField:
+        declaration.personal[name] = _NOBODYS  # whoever wrote a message has read it
+
         def resolve(row: Any, info: Info) -> Any:
             context = context_of(info)
             return context.loaders.own(_UnreadLoader, lambda: _UnreadLoader(context)).load(row.id)

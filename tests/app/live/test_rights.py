@@ -12,7 +12,14 @@ from sqlalchemy import delete, update
 
 from app.auth.actor import ActorKind
 from db import models
-from db.enums import InstanceState, NotificationType, OperatorStatus
+from db.enums import (
+    ActorType,
+    InstanceState,
+    NotificationType,
+    OperatorStatus,
+    TelegraphChannel,
+    TelegraphMessageStatus,
+)
 from db.ids import new_id
 from tests.app.live.events import write
 from tests.app.live.gateway import Gateway, operator, socket_of
@@ -264,3 +271,28 @@ async def test_not_6_only_the_recipient_hears_of_a_notification(
                     pass
                 assert said["id"] == row_id
                 await stream.quiet(0.2)
+
+
+async def test_tel_what_is_unread_is_told_to_each_as_their_own(rung: TenantUnderTest, gateway: Gateway) -> None:
+    """Whoever wrote a message has read it, though others with the same rights have not."""
+    author, reader = await operator(rung), await operator(rung)
+    thread = models.TelegraphThread(
+        id=new_id(), project_id=rung.project.id, title="T", channel=TelegraphChannel.INTERNAL, participants=[]
+    )
+    written = models.TelegraphMessage(
+        id=new_id(),
+        thread_id=thread.id,
+        content="hello",
+        channel=TelegraphChannel.INTERNAL,
+        sender_type=ActorType.HUMAN,
+        sender_operator_id=author.id,
+        status=TelegraphMessageStatus.SENT,
+    )
+    query = """subscription { entityChanged(types: [TelegraphThread]) {
+        node { ... on TelegraphThread { unreadCount } } } }"""
+    tokens = [gateway.token_of(rung, one.auth_id) for one in (author, reader)]
+    async with socket_of(gateway, tokens[0]) as first, socket_of(gateway, tokens[1]) as second:
+        streams = [await socket.subscribe(query) for socket in (first, second)]
+        await asyncio.sleep(0.3)
+        await rung.add(thread, written)
+        assert [(await stream.data())["node"]["unreadCount"] for stream in streams] == [0, 1]
