@@ -119,7 +119,7 @@ async def test_it_shows_what_the_resolvers_show(database: Database, name: str) -
     command = command_of(name)
     is_platforms = ActorKind.PLATFORM in command.callers and ActorKind.OPERATOR not in command.callers
     actor = platform_actor(datetime.now(UTC) + timedelta(hours=1)) if is_platforms else stage.admin
-    made = {**good(name, stage), "idempotencyKey": "k"}
+    made = {**good(name, stage), "idempotencyKey": "shown"}
     text = document(name, "" if is_platforms else all_of(name))  # the platform reads no tenant
     compiler = Watched()
     first = await sent(compiling(compiler), database, actor, text, made)
