@@ -123,12 +123,12 @@ async def test_an_agents_token_reaches_no_other_agent_and_no_other_project(serve
         ("taskUpdate", {"taskId": open_one, "title": "Mine"}),
         ("taskDecompose", {"taskId": open_one}),
         ("taskAutoAssign", {"taskId": open_one}),
-        (
-            "taskCreate",
-            {"projectId": global_id("prj", served.tenant.project.id), "title": "X", "type": "OPS"},
-        ),
     ):
         kind = f"{name[0].upper()}{name[1:]}Input"
         query = f"mutation ($input: {kind}!) {{ {name}(input: $input) {{ userErrors {{ code }} }} }}"
         body = await served.post(query, token, input=given)
         assert body["errors"][0]["extensions"]["code"] == "FORBIDDEN", name
+    create = "mutation ($input: TaskCreateInput!) { taskCreate(input: $input) { task { id } userErrors { code } } }"
+    elsewhere = {"projectId": global_id("prj", far.id), "title": "X", "type": "OPS"}
+    made = (await served.post(create, token, input=elsewhere))["data"]["taskCreate"]
+    assert made == {"task": None, "userErrors": [{"code": "NOT_FOUND"}]}
