@@ -99,6 +99,10 @@ class Follower:
                     if tail.position is not None and before is not None and tail.position - before >= PAGE:
                         self._wanted.set()
             changed = await self.rows.advance(reading)
+            # At once: these rows are not found a second time, and the end of the reading may fail.
+            self._tell(changed)
+
+    def _tell(self, changed: Sequence[Changed]) -> None:
         now = time.monotonic()
         missed, self._looked_at = now - self._looked_at > BLIND_SECONDS, now
         for tell, tell_missed in list(self._watching.items()):

@@ -6,13 +6,17 @@ import asyncio
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import asyncpg
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, text, update
 
+from app.live.tails import Changed, RowTail
 from app.unit_of_work import run
-from db import models
+from db import models, roles
+from db.connections import Connections
 from db.enums import AlertSeverity, OpEventType
 from db.ids import new_id
+from db.session import Reading
 from tests.app.live.events import write
 from tests.app.live.gateway import Ended, Gateway, operator, socket_of
 from tests.conftest import TenantUnderTest
@@ -74,6 +78,33 @@ async def test_many_changes_of_a_row_are_told_a_few_times_and_the_last_is_the_tr
             told += 1
         assert told < 40
         await stream.quiet(0.2)
+
+
+async def test_rows_are_told_though_the_reading_that_found_them_ends_badly(
+    rung: TenantUnderTest, gateway: Gateway, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look goes on from the last one's snapshot: what it found is not found again."""
+    row = alert("first")
+    await rung.add(row)
+    advance, ended = RowTail.advance, 0
+
+    async def found_and_cut_off(tail: RowTail, reading: Reading) -> list[Changed]:
+        nonlocal ended
+        changed = await advance(tail, reading)
+        if changed and not ended:
+            ((ended,),) = await reading.rows(text("SELECT pg_backend_pid()"))
+            owner = await asyncpg.connect(connections.owner.url.replace(roles.OWNER, "postgres", 1))
+            await owner.execute("SELECT pg_terminate_backend($1, 5000)", ended)
+            await owner.close()
+        return changed
+
+    async with socket_of(gateway, await gateway.token(rung)) as socket:
+        stream = await socket.subscribe(CHANGED, types=["Alert"])
+        await asyncio.sleep(0.3)
+        monkeypatch.setattr(RowTail, "advance", found_and_cut_off)
+        await rename(rung, row, "second")
+        assert (await stream.data(5))["node"]["title"] == "second"
+    assert ended
 
 
 async def test_without_a_ring_it_is_told_within_a_second_or_so(tenant: TenantUnderTest, gateway: Gateway) -> None:
