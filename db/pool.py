@@ -34,8 +34,9 @@ SHORT_STATEMENTS: Final = {
     "plan_cache_mode": "force_generic_plan",
 }
 """Postgres settings of connections that serve requests."""
-_STATEMENTS: Final = 250
-"""Prepared statements that a connection keeps: about as many as there are kinds of statement in all commands."""
+STATEMENTS: Final = 250
+"""Prepared statements that a connection keeps; each holds its plan, in Postgres and here. About as many as there are
+kinds of statement in all commands."""
 
 
 def is_gone(error: BaseException) -> bool:
@@ -68,7 +69,7 @@ def open_pool(
         connect_args={
             "timeout": CONNECT_SECONDS,
             "server_settings": own,
-            "prepared_statement_cache_size": _STATEMENTS,
+            "prepared_statement_cache_size": STATEMENTS,
         },
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)

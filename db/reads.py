@@ -19,10 +19,8 @@ from uuid import UUID
 import asyncpg
 
 from db.connections import Connection
-from db.pool import CONNECT_SECONDS, OF_THE_DRIVER, SHORT_STATEMENTS, PoolExhausted
+from db.pool import CONNECT_SECONDS, OF_THE_DRIVER, SHORT_STATEMENTS, STATEMENTS, PoolExhausted
 
-_STATEMENTS: Final = 250
-"""Prepared statements that a connection keeps; each holds its plan, in Postgres and here."""
 _CLOSE_SECONDS: Final = 5.0
 _SETTINGS: Final = {
     "default_transaction_read_only": "on",
@@ -179,7 +177,7 @@ class ReadPool:
                     self._connection.url,
                     timeout=CONNECT_SECONDS,
                     server_settings=self._settings,
-                    statement_cache_size=_STATEMENTS,
+                    statement_cache_size=STATEMENTS,
                     max_cached_statement_lifetime=0,
                     max_cacheable_statement_size=0,
                 )

@@ -203,9 +203,14 @@ def _entity_field(name: str) -> GraphField:
 
 
 def _shown_field(shown: Shown) -> GraphField:
+    def value_of(outcome: Done) -> Any:
+        return outcome.extras.get(shown.name, outcome.unkept.get(shown.name))
+
     def ids(outcome: Done) -> Any:
-        value = outcome.extras.get(shown.name, outcome.unkept.get(shown.name))
-        return _uuids(value) if isinstance(value, list) else value if value is None else _uuids([value])[0]
+        value = value_of(outcome)
+        if value is None or isinstance(value, list):
+            return None if value is None else _uuids(value)
+        return _uuids([value])[0]
 
     if shown.of is not None and shown.tell is None and shown.make is None:
         return _rows_field(shown.name, shown.annotation, shown.description, OfOutcome(shown.of, ids))
@@ -217,7 +222,7 @@ def _shown_field(shown: Shown) -> GraphField:
             return shown.tell(outcome)
         if shown.make is not None:
             return shown.make(outcome.extras, info)
-        return outcome.extras.get(shown.name, outcome.unkept.get(shown.name))
+        return value_of(outcome)
 
     return graph_field(shown.name, optional(shown.annotation), shown.description, resolve)
 
