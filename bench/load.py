@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ from multiprocessing.connection import Connection
 from typing import Final, cast
 
 import uvloop
+
+from bench.processes import helper_process
 
 _PATIENCE_SECONDS: Final = 60.0
 """How long after the end of its time a job waits for answers that are under way."""
@@ -82,18 +83,8 @@ class LoadGenerator:
 @contextmanager
 def load_generator() -> Iterator[LoadGenerator]:
     """A client's process, for as long as the block lasts."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=_serve, args=(theirs,), name="bench-load", daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield LoadGenerator(ours)
-    finally:
-        ours.close()
-        process.join(5)
-        if process.is_alive():
-            process.kill()
+    with helper_process(_serve, "bench-load") as pipe:
+        yield LoadGenerator(pipe)
 
 
 def _serve(pipe: Connection) -> None:

@@ -1,10 +1,13 @@
-"""CPU time and memory of processes, from /proc (Linux)."""
+"""CPU time and memory of processes, from /proc (Linux), and processes that help to measure."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -77,3 +80,20 @@ def _trees(roots: Iterable[int], stats: dict[int, _Stat]) -> set[int]:
             found.add(pid)
             pending += children.get(pid, [])
     return found
+
+
+@contextmanager
+def helper_process(serve: Callable[[Connection], None], name: str) -> Iterator[Connection]:
+    """A process that serves the other end of this pipe, for as long as the block lasts."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=serve, args=(theirs,), name=name, daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        ours.close()
+        process.join(5)
+        if process.is_alive():
+            process.kill()

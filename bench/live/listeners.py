@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import multiprocessing
 import os
 import resource
 import struct
@@ -21,6 +20,8 @@ from multiprocessing.connection import Connection
 from typing import Any, Final
 
 import uvloop
+
+from bench.processes import helper_process
 
 SAMPLE: Final = 10
 """At most so many listeners note when each event came."""
@@ -81,18 +82,8 @@ class Listeners:
 @contextmanager
 def listeners() -> Iterator[Listeners]:
     """The listeners' process, for as long as the block lasts."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=_serve, args=(theirs,), name="bench-listeners", daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield Listeners(ours)
-    finally:
-        ours.close()
-        process.join(5)
-        if process.is_alive():
-            process.kill()
+    with helper_process(_serve, "bench-listeners") as pipe:
+        yield Listeners(pipe)
 
 
 def _serve(pipe: Connection) -> None:
