@@ -105,6 +105,7 @@ class _House:
             loop.add_reader(self._pipe.fileno(), arrived.set)
             await arrived.wait()
             loop.remove_reader(self._pipe.fileno())
+            os.set_blocking(self._pipe.fileno(), True)  # uvloop's reader left it otherwise, and a long answer fails
             try:
                 order = self._pipe.recv()
             except (EOFError, OSError):
