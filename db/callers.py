@@ -25,13 +25,22 @@ _KEY: Final = "fleetgraph.callers"
 def watch(engine: AsyncEngine) -> None:
     """Note on each connection what its statements write."""
 
-    def note(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if not statement.startswith("SELECT"):
-            touched = _touched(statement)
-            if touched:
-                connection.info.setdefault(_KEY, set()).update(touched)
+    def heard(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        _note(connection, statement)
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    event.listen(engine.sync_engine, "before_cursor_execute", heard)
+
+
+def note(connection: AsyncConnection, statement: str) -> None:
+    """Note a statement that goes to the driver itself."""
+    _note(connection.sync_connection, statement)
+
+
+def _note(connection: Any, statement: str) -> None:
+    if not statement.startswith("SELECT"):
+        touched = _touched(statement)
+        if touched:
+            connection.info.setdefault(_KEY, set()).update(touched)
 
 
 def written(connection: AsyncConnection) -> Iterable[Feed]:

@@ -94,6 +94,12 @@ async def take(engine: AsyncEngine) -> AsyncConnection:
         ) from error
 
 
+def driver_of(connection: AsyncConnection) -> Any:
+    """asyncpg's connection below SQLAlchemy's."""
+    opened: Any = connection.sync_connection
+    return opened.connection.driver_connection
+
+
 async def fetch_row(engine: AsyncEngine, sql: str, arguments: Sequence[Any]) -> Mapping[str, Any] | None:
     """The first row of a statement that only reads and needs no transaction; `sql` has $1, $2 … for the arguments.
 
@@ -104,7 +110,7 @@ async def fetch_row(engine: AsyncEngine, sql: str, arguments: Sequence[Any]) -> 
     for left in range(pool.size(), -1, -1):  # after a failover all that are open may be dead
         connection = await take(engine)
         try:
-            driver: Any = (await connection.get_raw_connection()).driver_connection
+            driver = driver_of(connection)
             try:
                 found: Mapping[str, Any] | None = await driver.fetchrow(sql, *arguments)
                 return found
@@ -144,15 +150,29 @@ async def begin(engine: AsyncEngine, tenant_id: UUID, *, read_only: bool = False
 
 async def _open(connection: AsyncConnection, opening: str) -> None:
     try:
-        adapted: Any = (await connection.get_raw_connection()).dbapi_connection
-        driver = adapted.driver_connection
+        driver = driver_of(connection)
         await driver.execute(opening)
         # SQLAlchemy would begin a transaction with its first statement; now it has only to end this one.
-        adapted._transaction = _Begun(driver)
+        _adapted(connection)._transaction = _Begun(driver)
     except BaseException as error:
         await connection.invalidate(error)
         await connection.close()
         raise
+
+
+async def commit(connection: AsyncConnection) -> None:
+    """End a transaction of `begin` in which SQLAlchemy had no part. Raises asyncpg's errors."""
+    try:
+        await driver_of(connection).execute("COMMIT")
+    except OF_THE_DRIVER as error:
+        await connection.invalidate(error)
+        raise
+    _adapted(connection)._transaction = None
+
+
+def _adapted(connection: AsyncConnection) -> Any:
+    opened: Any = connection.sync_connection
+    return opened.connection.dbapi_connection
 
 
 class _Begun:

@@ -15,6 +15,7 @@ from db.callers import watch, written
 from db.connections import Connections
 from db.pool import SHORT_STATEMENTS, PoolExhausted, begin, fetch_row, open_pool, take
 from db.reads import ReadPool
+from db.writing import Writing
 
 __all__ = ["Caller", "Database", "PoolExhausted", "Reading", "within_tenant"]
 
@@ -167,12 +168,18 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, caller: Caller) -> AsyncIterator[AsyncSession]:
+        """One transaction for the caller, in the ORM's session; as `writing`."""
+        async with self.writing(caller) as writing:
+            yield writing.session
+
+    @asynccontextmanager
+    async def writing(self, caller: Caller) -> AsyncIterator[Writing]:
         """One transaction for the caller: committed at the end, rolled back by an exception. Raises PoolExhausted."""
         connection = await begin(self.engine, caller.tenant_id)
+        writing = Writing(connection)
         try:
-            session = AsyncSession(connection, expire_on_commit=False, join_transaction_mode="control_fully")
-            async with session, session.begin():
-                yield session
+            async with writing:
+                yield writing
         finally:
             callers = written(connection)
             await connection.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -86,6 +86,10 @@ class ChangeDraft:
         check_timestamp(self.timestamp)
 
 
+FIRST_OF_UPDATE: Final = 5
+"""The first parameter of an update beside the records' own."""
+
+
 class AppendedChange(NamedTuple):
     """What a change record got when it was appended."""
 
@@ -95,7 +99,7 @@ class AppendedChange(NamedTuple):
 
 
 _APPEND_CHANGES: Final = f"""
-WITH head AS (
+head AS (
     UPDATE gateway.tenant_counters
     SET change_prev_hash = change_hash,
         change_hash = gateway.chain_head(change_hash, change_seq, $3::text[]),
@@ -114,7 +118,7 @@ CROSS JOIN LATERAL jsonb_to_record(given.canonical::jsonb)
     AS content ({", ".join(f"{name} {kind}" for name, kind in _CONTENT.items())})
 RETURNING id, seq, hash
 """
-"""Of the tenant, and each record's canonical text, its hash and when it was made."""
+"""Of the tenant, and each record's canonical text, its hash and when it was made: what follows WITH."""
 
 
 async def append_change_records(
@@ -128,17 +132,37 @@ async def append_change_records(
     """
     if not records:
         return []
+    result = await connection.exec_driver_sql(f"WITH {_APPEND_CHANGES}", _arguments(tenant_id, records))
+    return _appended(result, tenant_id)
+
+
+async def append_with_update(
+    fetch: Callable[..., Awaitable[Iterable[Sequence[Any]]]],
+    tenant_id: UUID,
+    records: Sequence[ChangeDraft],
+    update: str,
+    arguments: Sequence[Any],
+) -> list[AppendedChange]:
+    """The same, and in the same statement an update of the row that the records are about, which is locked already.
+
+    `update` has $1 for the tenant and FIRST_OF_UPDATE and up for `arguments`. Raises asyncpg's errors.
+    """
+    result = await fetch(f"WITH changed AS ({update}), {_APPEND_CHANGES}", *_arguments(tenant_id, records), *arguments)
+    return _appended(result, tenant_id)
+
+
+def _arguments(tenant_id: UUID, records: Sequence[ChangeDraft]) -> tuple[Any, ...]:
     texts = [_canonical({**_fields(record), "tenant_id": tenant_id}) for record in records]
-    result = await connection.exec_driver_sql(
-        _APPEND_CHANGES,
-        (
-            tenant_id,
-            [one.decode() for one in texts],
-            [hashlib.sha256(one).hexdigest() for one in texts],
-            [created_at(record.id) for record in records],
-        ),
+    return (
+        tenant_id,
+        [one.decode() for one in texts],
+        [hashlib.sha256(one).hexdigest() for one in texts],
+        [created_at(record.id) for record in records],
     )
-    appended = sorted((AppendedChange._make(row) for row in result), key=lambda one: one.seq)
+
+
+def _appended(rows: Iterable[Sequence[Any]], tenant_id: UUID) -> list[AppendedChange]:
+    appended = sorted((AppendedChange._make(row) for row in rows), key=lambda one: one.seq)
     if not appended:
         raise no_counters(tenant_id)
     return appended

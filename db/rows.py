@@ -1,0 +1,102 @@
+"""A model's rows by their keys, read and changed by statements that are text: what the ORM does of itself, without it.
+
+A row that was read this way is an instance like any other. It is detached, knows which of its attributes were changed,
+and a session takes it over as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Final, Generic, TypeVar, cast
+
+from sqlalchemy import Column, Float, Numeric, func, inspect
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.orm import Mapper, make_transient_to_detached
+
+from db.base import Model
+from db.json_text import dump_json
+
+M = TypeVar("M", bound=Model)
+
+_DIALECT: Final = PGDialect_asyncpg(json_serializer=dump_json)  # type: ignore[no-untyped-call]
+_NUMBERS: Final = ((Float, 701), (Numeric, 1700))
+"""Postgres' numbers of types, by which SQLAlchemy sees what the driver makes of them."""
+
+
+class KeyedRows(Generic[M]):
+    """The statements of a model whose key is (tenant_id, id); made once, by `keyed`."""
+
+    def __init__(self, model: type[M]) -> None:
+        mapper: Mapper[M] = inspect(model)
+        quote = _DIALECT.identifier_preparer.quote
+        attributes = {one.key: one.columns[0] for one in mapper.column_attrs if not one.deferred}
+        self._new = mapper.class_manager.new_instance
+        self._columns: Mapping[str, Column[Any]] = cast("Mapping[str, Column[Any]]", attributes)
+        self._names = tuple(attributes)
+        self._made = [(key, made) for key, one in self._columns.items() if (made := _result_processor(one))]
+        self._bound = {key: _bind_processor(one) for key, one in self._columns.items()}
+        self._table = _DIALECT.identifier_preparer.format_table(mapper.local_table)
+        self._touched = [
+            f"{quote(one.name)} = now()" for one in self._columns.values() if one.onupdate is not None and _is_now(one)
+        ]
+        self.is_plain: Final = all(one.onupdate is None or _is_now(one) for one in self._columns.values())
+        """Whether nothing is set along with a change but the time of it."""
+        listed = ", ".join(quote(one.name) for one in self._columns.values())
+        self.read: Final = (
+            f"SELECT {listed} FROM {self._table} WHERE tenant_id = $1 AND id = ANY($2::uuid[]) ORDER BY id"
+        )
+        """Rows by a tenant and ids, in the order of the ids."""
+        self.lock: Final = f"{self.read} FOR NO KEY UPDATE"
+        """The same, locked. Keys never change, so the lock lets others insert rows that refer to these."""
+
+    def make(self, record: Sequence[Any]) -> M:
+        """The row of a record of `read` or `lock`."""
+        row: M = self._new()
+        values = row.__dict__
+        values.update(zip(self._names, record, strict=True))
+        for key, made in self._made:
+            values[key] = made(values[key])
+        make_transient_to_detached(row)
+        return row
+
+    def changes(self, row: M) -> dict[str, Any]:
+        """The attributes that are not what they were when the row was read."""
+        before: Mapping[str, Any] = inspect(row).committed_state
+        now = row.__dict__
+        return {key: now[key] for key, value in before.items() if now[key] != value}
+
+    def update(self, names: Sequence[str], first: int) -> str:
+        """The statement that stores changes of these attributes in the row of tenant $1. `first` is the number of the
+        parameter for its id, and those of the values follow."""
+        quote = _DIALECT.identifier_preparer.quote
+        columns = [quote(self._columns[name].name) for name in names]
+        assigned = [f"{name} = ${number}" for number, name in enumerate(columns, first + 1)]
+        touched = [one for one in self._touched if one.partition(" ")[0] not in columns]
+        return f"UPDATE {self._table} SET {', '.join([*assigned, *touched])} WHERE tenant_id = $1 AND id = ${first}"
+
+    def arguments(self, row: M, changes: Mapping[str, Any]) -> list[Any]:
+        """The id and the values, as `update` takes them."""
+        key: Any = row
+        values = [value if (bound := self._bound[name]) is None else bound(value) for name, value in changes.items()]
+        return [key.id, *values]
+
+
+@cache
+def keyed(model: type[M]) -> KeyedRows[M]:
+    """The statements of a model."""
+    return KeyedRows(model)
+
+
+def _result_processor(column: Column[Any]) -> Any:
+    coltype = next((number for kind, number in _NUMBERS if isinstance(column.type, kind)), None)
+    return column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, coltype)
+
+
+def _bind_processor(column: Column[Any]) -> Any:
+    return column.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+
+
+def _is_now(column: Column[Any]) -> bool:
+    found: Any = column.onupdate
+    return bool(found.is_clause_element) and str(found.arg) == str(func.now())
