@@ -223,25 +223,26 @@ async def test_a_change_and_its_record_are_one_statement(
 @pytest.mark.parametrize("is_locked", [True, False])
 async def test_a_row_that_is_gone_leaves_no_record(tenant: TenantUnderTest, is_locked: bool) -> None:
     """Nothing is recorded of a change that had nothing to change."""
-    row = task(tenant)
+    row_id = new_id()
+    row = models.Role(id=row_id, name=str(row_id), permissions=[])
     await tenant.add(row)
 
     async def change() -> None:
         async with tenant.database.writing(tenant.actor()) as work:
             if is_locked:
-                (mine,) = await work.lock(models.Task, tenant.id, [row.id])
+                (mine,) = await work.lock(models.Role, tenant.id, [row.id])
             else:
-                found = await work.get(models.Task, tenant.id, row.id)
+                found = await work.get(models.Role, tenant.id, row.id)
                 assert found is not None
                 mine = found
-            mine.title = "Changed"
-            await work.fetch("DELETE FROM tasks WHERE tenant_id = $1 AND id = $2", tenant.id, row.id)
+            mine.name = "Changed"
+            await work.fetch("DELETE FROM roles WHERE tenant_id = $1 AND id = $2", tenant.id, row.id)
             await work.append_changes(tenant.id, [draft(row)])
 
     with pytest.raises(LookupError):
         await change()
     assert await records(tenant) == 0
-    assert (await seen(tenant, models.Task, row.id)).title == "T"
+    assert (await seen(tenant, models.Role, row.id)).name == str(row_id)
 
 
 async def test_several_changed_rows_are_all_stored(tenant: TenantUnderTest) -> None:
