@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -98,7 +99,7 @@ class AppendedChange(NamedTuple):
     hash: str
 
 
-_APPEND_CHANGES: Final = f"""
+_HEAD: Final = """
 head AS (
     UPDATE gateway.tenant_counters
     SET change_prev_hash = change_hash,
@@ -107,10 +108,12 @@ head AS (
     WHERE tenant_id = $1
     RETURNING change_prev_hash, change_seq - cardinality($3::text[]) AS base
 )
+"""
+_INSERT: Final = f"""
 INSERT INTO change_records ({", ".join(_CONTENT)}, created_at, content_hash, seq, prev_hash, hash)
 SELECT {", ".join(f"content.{name}" for name in _CONTENT)},
     given.created_at, given.content_hash, link.seq, link.prev_hash, link.hash
-FROM head
+FROM {{heads}}
 CROSS JOIN LATERAL gateway.chain(head.change_prev_hash, head.base, $3::text[]) AS link
 JOIN unnest($2::text[], $3::text[], $4::timestamptz[])
     WITH ORDINALITY AS given (canonical, content_hash, created_at, ord) USING (ord)
@@ -118,7 +121,8 @@ CROSS JOIN LATERAL jsonb_to_record(given.canonical::jsonb)
     AS content ({", ".join(f"{name} {kind}" for name, kind in _CONTENT.items())})
 RETURNING id, seq, hash
 """
-"""Of the tenant, and each record's canonical text, its hash and when it was made: what follows WITH."""
+_APPEND: Final = f"WITH {_HEAD}{_INSERT.format(heads='head')}"
+"""Of the tenant, and each record's canonical text, its hash and when it was made."""
 
 
 async def append_change_records(
@@ -132,7 +136,7 @@ async def append_change_records(
     """
     if not records:
         return []
-    result = await connection.exec_driver_sql(f"WITH {_APPEND_CHANGES}", _arguments(tenant_id, records))
+    result = await connection.exec_driver_sql(_APPEND, _arguments(tenant_id, records))
     return _appended(result, tenant_id)
 
 
@@ -143,12 +147,18 @@ async def append_with_update(
     update: str,
     arguments: Sequence[Any],
 ) -> list[AppendedChange]:
-    """The same, and in the same statement an update of the row that the records are about, which is locked already.
+    """The same, and in the same statement an update of a row that is locked already, without which nothing is appended.
 
     `update` has $1 for the tenant and FIRST_OF_UPDATE and up for `arguments`. Raises asyncpg's errors.
     """
-    result = await fetch(f"WITH changed AS ({update}), {_APPEND_CHANGES}", *_arguments(tenant_id, records), *arguments)
+    result = await fetch(_with_update(update), *_arguments(tenant_id, records), *arguments)
     return _appended(result, tenant_id)
+
+
+@lru_cache(maxsize=500)
+def _with_update(update: str) -> str:
+    # Where the update finds no row there is none to join, and nothing is recorded of it.
+    return f"WITH changed AS ({update} RETURNING 1), {_HEAD}{_INSERT.format(heads='changed CROSS JOIN head')}"
 
 
 def _arguments(tenant_id: UUID, records: Sequence[ChangeDraft]) -> tuple[Any, ...]:
