@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import random
 import statistics
 import sys
@@ -49,7 +48,8 @@ RUNS: Final = 256
 A_MILLISECOND: Final = 20
 """Events of one millisecond: an id begins with its time, so this is how scattered they go into the indexes."""
 AIM: Final = 0.5
-"""Of raw COPY, for `ndjson` with 8 writers (issue 5)."""
+AIM_CELL: Final = ("ndjson", 8)
+"""What part of raw COPY it is to reach, and which way with how many writers (issue 5)."""
 _RECORD: Final = """
 mutation Record($input: OpEventsRecordInput!) {
   opEventsRecord(input: $input) { accepted results { status id } userErrors { message } }
@@ -246,27 +246,15 @@ def run(quick: bool = False, *, rounds: int = 5, events: int = 80_000, name: str
                     if turn:
                         cells.setdefault((way, writers), []).append(one)
         page = {
-            "began": began,
-            "ended": report.now(),
-            "commit": report.commit(),
-            "machine": report.machine(),
-            "python": platform.python_version(),
+            **report.circumstances(began, load_before),
             "postgres": fleet.postgres_version,
             "rounds": rounds,
             "pool": POOL,
-            "load_before": load_before,
         }
-    report.RESULTS.mkdir(exist_ok=True)
-    table, figures = report.RESULTS / f"{name}.md", report.RESULTS / f"{name}.json"
-    table.write_text(markdown(page, cells))
-    data = {
-        **page,
-        "cells": [{"cell": cell, "rounds": [asdict(one) for one in found]} for cell, found in cells.items()],
-    }
-    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    figures.write_bytes(orjson.dumps(data, option=option))
-    console.print(markdown(page, cells), markup=False)
-    return table, figures
+    figures = [{"cell": cell, "rounds": [asdict(one) for one in found]} for cell, found in cells.items()]
+    text = markdown(page, cells)
+    console.print(text, markup=False)
+    return report.save(name, text, {**page, "cells": figures})
 
 
 def _measure(
@@ -298,47 +286,51 @@ def _measure(
     )
 
 
-def markdown(page: Mapping[str, Any], cells: Mapping[Cell, Sequence[Measured]]) -> str:
-    """The page of results."""
-    minutes = (page["ended"] - page["began"]).total_seconds() / 60
+def share(cells: Mapping[Cell, Sequence[Measured]], cell: Cell) -> float:
+    """Events a second as a part of raw COPY's with as many writers: the median of the rounds' ratios."""
+    pairs = zip(cells[cell], cells["copy", cell[1]], strict=True)
+    return statistics.median(one.per_second / raw.per_second for one, raw in pairs)
+
+
+def table(cells: Mapping[Cell, Sequence[Measured]]) -> list[str]:
+    """The medians, as lines."""
 
     def middle(cell: Cell, value: Callable[[Measured], float]) -> float:
         return statistics.median(map(value, cells[cell]))
 
-    def share(cell: Cell) -> float:
-        """Of raw COPY with as many writers, round by round."""
-        pairs = zip(cells[cell], cells["copy", cell[1]], strict=True)
-        return statistics.median(one.per_second / raw.per_second for one, raw in pairs)
-
-    spreads = [
-        (max(values) - min(values)) / statistics.median(values)
-        for found in cells.values()
-        for values in [[one.per_second for one in found]]
-    ]
-    reached = share(("ndjson", 8))
     lines = [
-        "# Op events coming in",
-        "",
-        f"{page['began']:%Y-%m-%d %H:%M} UTC, {minutes:.0f} minutes, commit {page['commit']}. {page['machine']}; "
-        f"PostgreSQL {page['postgres']} with durable commits, Python {page['python']}. Load average before: "
-        f"{page['load_before']:.1f}.",
-        "",
-        f"Medians of {page['rounds']} rounds. One tenant, one gateway process, {page['pool']} database connections; "
-        "gateway, Postgres and client share the machine, and so do others: compare within this table. The share is of "
-        "raw COPY with as many writers in the same round. CPU is an event's. After each measurement the log had grown "
-        "by exactly what was sent, and the tenant's counter too.",
-        "",
         "| Way | Writers | Events/s | of raw COPY | slowest ms | gateway CPU µs | Postgres CPU µs | client busy |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for way, writers in sorted(cells):
         cell = (way, writers)
         lines.append(
-            f"| {way} | {writers} | {middle(cell, lambda one: one.per_second):,.0f} | {share(cell):.2f} "
+            f"| {way} | {writers} | {middle(cell, lambda one: one.per_second):,.0f} | {share(cells, cell):.2f} "
             f"| {middle(cell, lambda one: one.slowest_ms):,.0f} | {middle(cell, lambda one: one.server_cpu_us):.1f} "
             f"| {middle(cell, lambda one: one.database_cpu_us):.1f} | {middle(cell, lambda one: one.client_busy):.0%} |"
         )
-    lines += [
+    return lines
+
+
+def markdown(page: Mapping[str, Any], cells: Mapping[Cell, Sequence[Measured]]) -> str:
+    """The page of results."""
+    spreads = [
+        (max(values) - min(values)) / statistics.median(values)
+        for found in cells.values()
+        for values in [[one.per_second for one in found]]
+    ]
+    reached = share(cells, AIM_CELL)
+    lines = [
+        "# Op events coming in",
+        "",
+        report.told(page),
+        "",
+        f"Medians of {page['rounds']} rounds. One tenant, one gateway process, {page['pool']} database connections, "
+        "durable commits; gateway, Postgres and client share the machine, and so do others: compare within this table. "
+        "The share is of raw COPY with as many writers in the same round. CPU is an event's. After each measurement "
+        "the log had grown by exactly what was sent, and the tenant's counter too.",
+        "",
+        *table(cells),
         "",
         f"The aim is {AIM:.0%} of raw COPY for ndjson with 8 writers: {reached:.0%}, "
         f"{'reached' if reached >= AIM else 'not reached'}. Between the rounds, a cell varied by up to "

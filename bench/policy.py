@@ -1,6 +1,6 @@
 """The pure evaluation of policy: microseconds a verdict, with no input and no output.
 
-    python -m bench.policy
+    python -m bench.policy                   # bench/results/policy.md and policy.json
 
 Four envelopes, one a level, with 100 list entries and triggers between them; six calls that pass every check.
 `warm` is what a gateway does: the compiled policy is kept while no envelope changes. `cold` compiles it each time.
@@ -9,15 +9,21 @@ Four envelopes, one a level, with 100 list entries and triggers between them; si
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
+
+import typer
 
 from app.governance.policy import Action, ActionType, Envelope, Facts, PolicyLevel, evaluate, inheritance, resolve
 from app.governance.policy.facts import Build, Spend
+from bench import report
+from bench.rounds import percentile
 from db.enums import LifecycleState, PolicyVerdict
 
 AIM_MICROSECONDS = 50.0
@@ -132,15 +138,58 @@ def _with(build: Facts, found: list[Envelope]) -> Facts:
     return Facts(policy=resolve(found), build=build.build, spend=build.spend, production=build.production)
 
 
-def main() -> None:
-    """Print the figures."""
+@dataclass(frozen=True)
+class Timed:
+    """One way, in microseconds a verdict."""
+
+    way: str
+    rounds: int
+    median_us: float
+    p99_us: float
+
+    @property
+    def said(self) -> str:
+        """The figures in a line."""
+        aim = f", {self.median_us / AIM_MICROSECONDS:.0%} of the aim of {AIM_MICROSECONDS:.0f}"
+        figures = f"{self.median_us:.1f} µs median, {self.p99_us:.1f} µs p99"
+        return f"policy, pure, {self.way}: {figures}{aim if self.way == 'warm' else ''}"
+
+
+def timed(way: str, ask: Callable[[Action], PolicyVerdict], rounds: int) -> Timed:
+    """So many rounds of one way."""
+    times = sorted(measure(ask, rounds))
+    return Timed(way, rounds, statistics.median(times), percentile(times, 99))
+
+
+def markdown(page: Mapping[str, Any], found: Sequence[Timed]) -> str:
+    """The page of results."""
+    lines = [
+        "# Policy",
+        "",
+        report.told(page),
+        "",
+        f"The pure evaluation of one call: four envelopes with {ENTRIES} entries, no input and no output. A round is "
+        "six calls that pass every check. *warm*: the compiled policy is kept, as a gateway does; *cold*: it is "
+        "compiled for each call.",
+        "",
+        *(f"- {one.said}" for one in found),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(
+    name: Annotated[str, typer.Option(help="Name of the files in bench/results.")] = "policy",
+) -> None:
+    """Measure the evaluation, and write bench/results/NAME.md and NAME.json."""
+    began, load_before = report.now(), os.getloadavg()[0]
     measure(warm(), 200)
-    for name, ask, rounds in (("warm", warm(), 2_000), ("cold", cold(), 100)):
-        times = sorted(measure(ask, rounds))
-        median, p99 = statistics.median(times), times[int(len(times) * 0.99)]
-        aim = f", {median / AIM_MICROSECONDS:.0%} of the aim of {AIM_MICROSECONDS:.0f}" if name == "warm" else ""
-        print(f"policy, pure, {name}: {median:.1f} us median, {p99:.1f} us p99{aim}")
+    found = [timed("warm", warm(), 2_000), timed("cold", cold(), 100)]
+    for one in found:
+        print(one.said)
+    page = {**report.circumstances(began, load_before), "aim_us": AIM_MICROSECONDS}
+    for path in report.save(name, markdown(page, found), {**page, "figures": [asdict(one) for one in found]}):
+        print(f"Written: {path}")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

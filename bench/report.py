@@ -54,11 +54,38 @@ class Run:
 
 def write(run: Run, name: str, directory: Path = RESULTS) -> tuple[Path, Path]:
     """Writes `<name>.md` and `<name>.json`; returns their paths."""
+    return save(name, markdown(run), _as_json(run), directory)
+
+
+def save(name: str, page: str, data: Mapping[str, Any], directory: Path = RESULTS) -> tuple[Path, Path]:
+    """Writes a page as `<name>.md` and its figures as `<name>.json`; returns their paths."""
     directory.mkdir(exist_ok=True)
-    page, data = directory / f"{name}.md", directory / f"{name}.json"
-    page.write_text(markdown(run))
-    data.write_bytes(orjson.dumps(_as_json(run), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    return page, data
+    table, figures = directory / f"{name}.md", directory / f"{name}.json"
+    table.write_text(page)
+    figures.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    return table, figures
+
+
+def circumstances(began: datetime, load_before: float) -> dict[str, Any]:
+    """What every run that ends now says about itself; `load_before` is the machine's load average as it began."""
+    return {
+        "began": began,
+        "ended": now(),
+        "commit": commit(),
+        "machine": machine(),
+        "python": platform.python_version(),
+        "load_before": load_before,
+    }
+
+
+def told(page: Mapping[str, Any]) -> str:
+    """The circumstances of a run, in words."""
+    minutes = (page["ended"] - page["began"]).total_seconds() / 60
+    postgres = f"PostgreSQL {page['postgres']}, " if "postgres" in page else ""
+    return (
+        f"{page['began']:%Y-%m-%d %H:%M} UTC, {minutes:.0f} minutes, commit {page['commit']}. {page['machine']}; "
+        f"{postgres}Python {page['python']}. Load average before: {page['load_before']:.1f}."
+    )
 
 
 def markdown(run: Run) -> str:
@@ -112,15 +139,14 @@ def _table(run: Run, count: int) -> str:
         for contender in run.contenders:
             rounds = run.cells[contender.name, query.name, count]
             wrong = sum(one.failures for one in rounds)
-            is_slowest = min(one.requests for one in rounds) < _ENOUGH_FOR_P99
             columns = [
                 query.name,
                 contender.name,
-                _number(median(rounds, lambda one: one.per_second)),
-                _number(median(rounds, lambda one: one.p50_ms)),
-                _number(median(rounds, lambda one: one.p99_ms)) + (" max" if is_slowest else ""),
-                _number(median(rounds, lambda one: one.cpu_ms)),
-                _number(median(rounds, lambda one: one.database_cpu_ms)),
+                number(median(rounds, lambda one: one.per_second)),
+                number(median(rounds, lambda one: one.p50_ms)),
+                slowest(rounds),
+                number(median(rounds, lambda one: one.cpu_ms)),
+                number(median(rounds, lambda one: one.database_cpu_ms)),
                 str(wrong) if wrong else "",
             ]
             lines.append(f"| {' | '.join(columns)} |")
@@ -128,31 +154,49 @@ def _table(run: Run, count: int) -> str:
 
 
 def _ratios(run: Run) -> str:
-    first, *others = run.contenders
-    names = [query.name for query in run.queries]
+    names = [contender.name for contender in run.contenders]
     lines = [
-        f"## {first.name} against the others",
+        f"## {names[0]} against the others",
         "",
-        "Requests per second as a multiple of theirs (more is better), then CPU per request as a part of theirs (less "
-        "is better): medians of the ratios round by round. The last column is the geometric mean.",
+        RATIOS,
         "",
-        f"| Against | Connections | Measure | {' | '.join(names)} | Mean |",
-        f"|---|--:|---|{'--:|' * (len(names) + 1)}",
+        *ratio_table(run.cells, names, [query.name for query in run.queries], run.connections),
+    ]
+    return "\n".join(lines)
+
+
+RATIOS: Final = (
+    "Requests per second as a multiple of theirs (more is better), then CPU per request as a part of theirs (less is "
+    "better): medians of the ratios round by round. The last column is the geometric mean."
+)
+"""What `ratio_table` shows."""
+
+
+def ratio_table(
+    cells: Mapping[Cell, Sequence[Measurement]],
+    contenders: Sequence[str],
+    queries: Sequence[str],
+    connections: Sequence[int],
+) -> list[str]:
+    """The first contender against the others, as lines of a table."""
+    first, *others = contenders
+    lines = [
+        f"| Against | Connections | Measure | {' | '.join(queries)} | Mean |",
+        f"|---|--:|---|{'--:|' * (len(queries) + 1)}",
     ]
     measures: list[tuple[str, Callable[[Measurement], float]]] = [
         ("requests/s", lambda one: one.per_second),
         ("CPU", lambda one: one.cpu_ms),
     ]
     for other in others:
-        for count in run.connections:
+        for count in connections:
             for measure, value in measures:
                 ratios = [
-                    median_ratio(run.cells[first.name, name, count], run.cells[other.name, name, count], value)
-                    for name in names
+                    median_ratio(cells[first, query, count], cells[other, query, count], value) for query in queries
                 ]
-                columns = [other.name, str(count), measure, *map(_ratio, [*ratios, geometric_mean(ratios)])]
+                columns = [other, str(count), measure, *map(multiple, [*ratios, geometric_mean(ratios)])]
                 lines.append(f"| {' | '.join(columns)} |")
-    return "\n".join(lines)
+    return lines
 
 
 def _memory(run: Run) -> str:
@@ -215,7 +259,13 @@ def geometric_mean(ratios: Sequence[float]) -> float:
     return statistics.geometric_mean(ratios)
 
 
-def _number(value: float) -> str:
+def slowest(rounds: Sequence[Measurement]) -> str:
+    """The 99th percentile in milliseconds; `max` behind it where so few answers make it the slowest one."""
+    too_few = min(one.requests for one in rounds) < _ENOUGH_FOR_P99
+    return number(median(rounds, lambda one: one.p99_ms)) + (" max" if too_few else "")
+
+
+def number(value: float) -> str:
     """Three figures, or all of a large number."""
     if math.isnan(value):
         return "-"
@@ -224,7 +274,8 @@ def _number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _ratio(value: float) -> str:
+def multiple(value: float) -> str:
+    """A ratio, to two figures or three."""
     if math.isnan(value):
         return "-"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
@@ -260,18 +311,14 @@ def machine() -> str:
 
 def _as_json(run: Run) -> dict[str, Any]:
     return {
-        "began": run.began,
+        **circumstances(run.began, run.load_before),
         "ended": run.ended,
-        "commit": commit(),
-        "machine": machine(),
-        "python": platform.python_version(),
         "postgres": run.fleet.postgres_version,
         "packages": {package: version(package) for package in _PACKAGES},
         "size": run.size,
         "rows": run.fleet.rows,
         "rounds": run.rounds,
         "seconds": run.seconds,
-        "load_before": run.load_before,
         "client_per_second": run.client_per_second,
         "contenders": {contender.name: contender.what for contender in run.contenders},
         "queries": {query.name: {"what": query.what, "text": query.text.strip()} for query in run.queries},

@@ -11,7 +11,6 @@ its number, tenants do not. Each connection has an agent to itself, so what is m
 from __future__ import annotations
 
 import os
-import platform
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -184,26 +183,15 @@ def main(
                         if turn:
                             cells.setdefault((write.name, len(spread), count), []).append(one)
         page = {
-            "began": began,
-            "ended": report.now(),
-            "commit": report.commit(),
-            "machine": report.machine(),
-            "python": platform.python_version(),
+            **report.circumstances(began, load_before),
             "postgres": fleet.postgres_version,
             "rounds": rounds,
             "seconds": seconds,
             "pool": POOL,
-            "load_before": load_before,
         }
-    report.RESULTS.mkdir(exist_ok=True)
-    (report.RESULTS / f"{name}.md").write_text(markdown(page, cells))
-    data = {
-        **page,
-        "cells": [{"cell": cell, "rounds": [asdict(one) for one in found]} for cell, found in cells.items()],
-    }
-    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    (report.RESULTS / f"{name}.json").write_bytes(orjson.dumps(data, option=option))
-    console.print(f"Written: bench/results/{name}.md and {name}.json")
+    figures = [{"cell": cell, "rounds": [asdict(one) for one in found]} for cell, found in cells.items()]
+    for path in report.save(name, markdown(page, cells), {**page, "cells": figures}):
+        console.print(f"Written: {path}")
 
 
 def _check(
@@ -260,7 +248,6 @@ def _measure(write: Write, job: Job, fleet: Fleet, server: Server, load: LoadGen
 
 def markdown(page: Mapping[str, Any], cells: Mapping[Cell, Sequence[Measurement]]) -> str:
     """The page of results."""
-    minutes = (page["ended"] - page["began"]).total_seconds() / 60
     spreads = [
         (max(values) - min(values)) / median(found, lambda one: one.per_second)
         for found in cells.values()
@@ -269,15 +256,13 @@ def markdown(page: Mapping[str, Any], cells: Mapping[Cell, Sequence[Measurement]
     lines = [
         "# Governed writes",
         "",
-        f"{page['began']:%Y-%m-%d %H:%M} UTC, {minutes:.0f} minutes, commit {page['commit']}. {page['machine']}; "
-        f"PostgreSQL {page['postgres']} with durable commits, Python {page['python']}. Load average before: "
-        f"{page['load_before']:.1f}.",
+        report.told(page),
         "",
         f"Medians of {page['rounds']} rounds, {page['seconds']:g} s each, closed loop over HTTP on loopback with "
-        f"keep-alive; one worker, {page['pool']} database connections. Each connection has an agent to itself. Server, "
-        "Postgres and load generator share the machine, and so do others: compare within this table. CPU is a "
-        "request's, of server and Postgres together. Every answer was compared byte for byte, and after each "
-        "measurement the logs had grown by exactly what the answers stand for.",
+        f"keep-alive; one worker, {page['pool']} database connections, durable commits. Each connection has an agent "
+        "to itself. Server, Postgres and load generator share the machine, and so do others: compare within this "
+        "table. CPU is a request's, of server and Postgres together. Every answer was compared byte for byte, and "
+        "after each measurement the logs had grown by exactly what the answers stand for.",
         "",
         *(f"- **{write.name}**: {write.what}" for write in (*WRITES, *RIVALS)),
         "",
@@ -295,7 +280,7 @@ def markdown(page: Mapping[str, Any], cells: Mapping[Cell, Sequence[Measurement]
         shown = [f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}" for figure in figures]
         lines.append(f"| {write} | {tenants} | {connections} | {' | '.join(shown)} |")
     lines += [
-        *_ratios(cells),
+        *against_others(cells),
         "",
         f"Between the rounds, requests per second of a cell varied by up to {max(spreads):.0%} (highest less lowest, "
         "over the median).",
@@ -303,8 +288,8 @@ def markdown(page: Mapping[str, Any], cells: Mapping[Cell, Sequence[Measurement]
     return "\n".join(lines) + "\n"
 
 
-def _ratios(cells: Mapping[Cell, Sequence[Measurement]]) -> list[str]:
-    """M1 of the gateway against the others': medians of the ratios round by round."""
+def against_others(cells: Mapping[Cell, Sequence[Measurement]]) -> list[str]:
+    """M1 of the gateway against the others', as lines; none where they took no part."""
     lines: list[str] = []
     for rival in RIVALS:
         for (write, tenants, connections), theirs in sorted(cells.items()):

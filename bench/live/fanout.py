@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import statistics
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -19,7 +17,6 @@ from bench.live.listeners import Heard, Listeners, Listening, listeners
 from bench.live.stage import Publisher, Server, Stage, open_stage
 from bench.processes import cpu_seconds, resident_bytes
 
-RESULTS: Final = Path(__file__).resolve().parents[1] / "results"
 _FIELDS: Final = "opEvents { seq type timestamp payload }"
 _CELLS: Final = "1:1,100:1,100:100,1000:1,1000:100"
 """Subscribers and groups of each cell."""
@@ -204,11 +201,10 @@ def main(
     figures = asyncio.run(run(chosen, servers.split(","), seconds))
     text = table(figures)
     console.print(text, markup=False, soft_wrap=True)
-    heading = f"# Fan-out\n\nBegan {began}, {seconds:g} s a flood and a stream, load before {load:.2f}.\n\n"
-    (RESULTS / f"{name}.md").write_text(f"{heading}{text}\n")
-    (RESULTS / f"{name}.json").write_text(
-        json.dumps({"began": str(began), "load_before": load, "figures": [asdict(one) for one in figures]}, indent=1)
-    )
+    page = {**report.circumstances(began, load), "seconds": seconds}
+    heading = f"# Fan-out\n\n{report.told(page)} {seconds:g} s a flood and a stream.\n\n"
+    for path in report.save(name, f"{heading}{text}\n", {**page, "figures": [asdict(one) for one in figures]}):
+        console.print(f"Written: {path}")
 
 
 if __name__ == "__main__":
