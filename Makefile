@@ -15,7 +15,7 @@ help:
 	@echo "make run         serve the gateway with its own Postgres and a demo fleet"
 	@echo "make test        linters, types, import contracts, tests"
 	@echo "make test-long   the soaks and the large property runs"
-	@echo "make bench       the figures of bench/ (ARGS=--quick for a short run)"
+	@echo "make bench       every benchmark, 45 minutes (ARGS=--quick for a short run)"
 	@echo "make lint, make format, make docs, make clean"
 
 run: install
@@ -51,7 +51,7 @@ test-long: install
 	@$(BIN)/pytest -n auto --dist worksteal -m long
 
 bench: install
-	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench.all $(ARGS)
 
 lint: install
 	@$(BIN)/ruff check .
@@ -63,7 +63,7 @@ format: install
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-# What is printed from the code: a test each says when it is out of date.
+# What is printed from the code and from bench/results: a test each says when it is out of date.
 docs: install
 	@$(BIN)/python -c 'from app.settings import settings_markdown as page; print(page(), end="")' > docs/settings.md.new
 	@mv docs/settings.md.new docs/settings.md
@@ -73,6 +73,7 @@ docs: install
 	done
 	@$(BIN)/fleetgraph schema > schema.graphql.new
 	@mv schema.graphql.new schema.graphql
+	@$(BIN)/python -m bench.pages
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis web/graphiql/node_modules app/http/_graphiql* *.egg-info
