@@ -98,9 +98,11 @@ def _reads(reads: Reads | None) -> list[str]:
     lines = [
         *_section("Reads", reads.page, "reads"),
         f"Medians of {reads.page['rounds']} interleaved rounds of {reads.page['seconds']:g} s, closed loop over HTTP "
-        "on loopback.",
+        "on loopback. The queries:",
         "",
         *(f"- **{name}**: {queries[name]['what']}" for name in reads.queries),
+        "",
+        "Who answers them:",
         "",
         *(f"- **{name}**: {reads.page['contenders'][name]}" for name in reads.contenders),
     ]
@@ -155,7 +157,7 @@ def _growth(growth: Growth | None) -> list[str]:
             lines += ["", f"### {topic.title}", "", image, ""]
             lines += [f"- **{curve.name}**: {curve.what}" for curve in found]
             sentences = [sentence for curve in found if (sentence := growth_page.fitted(topic, curve))]
-            lines += ["", *sentences] if sentences else []
+            lines += ["", "Their lines:", "", *sentences] if sentences else []
     return lines
 
 

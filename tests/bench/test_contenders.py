@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bench import postgraphile
+
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -42,3 +44,14 @@ def test_an_unknown_contender_is_named_with_those_that_are_known() -> None:
     assert ran.returncode == 2
     assert "gatway" in ran.stderr
     assert "gateway, plain, bare" in ran.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc, which Linux alone has")
+def test_postgraphiles_process_is_node_itself() -> None:
+    """A script around it would be ended alone, and the server go on for ever."""
+    process = subprocess.Popen([postgraphile.node(), "-e", "setInterval(() => {}, 1000)"])
+    try:
+        assert Path(f"/proc/{process.pid}/exe").readlink().name == "node"
+    finally:
+        process.terminate()
+        process.wait(30)
