@@ -11,7 +11,7 @@ import pytest
 from app.graph.documents import Documents
 from app.graph.limits import Limits
 from app.schema import schema
-from bench.growth import COUNTED, ROWS, SIZES, WHAT, Question, _agents, by_depth, by_rows, by_size
+from bench.growth import COUNTED, PAGED, ROWS, SIZES, WHAT, Question, _agents, by_depth, by_rows, by_size
 from bench.growth_fleet import APART, GENERATIONS, TALKERS, WIDTH, Log, _lines
 from bench.growth_page import TOPICS, markdown
 from bench.results import load
@@ -65,7 +65,7 @@ def test_ranges_lie_in_the_log_and_hold_what_is_counted(monkeypatch: pytest.Monk
         for given in question.variables if question.curve in ("page", "aggregate") else ():
             first, last = (datetime.fromisoformat(given[key]) for key in ("from", "to"))
             assert _LOG.began <= first < last <= _LOG.moment(question.x)
-            assert (last - first) / APART == COUNTED
+            assert (last - first) / APART == (PAGED if question.curve == "page" else COUNTED)
 
 
 def test_events_are_the_agents_in_turn_and_carry_their_time() -> None:
