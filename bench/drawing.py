@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 _WIDTH: Final = 400
 """Of one panel, with its margins."""
 _HEIGHT: Final = 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 28, 44, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 36, 44, 46
 """Margins of a panel."""
 _SAMPLES: Final = 40
 """Pieces that a line is drawn in; on axes that are not both linear it is a curve."""
