@@ -206,7 +206,11 @@ def _measured_live(fanout: Fanout) -> Iterator[tuple[str, tuple[str, bool]]]:
         worst = max(steady, key=lambda one: one.p99_ms)
         most = max(one.subscribers for one in steady)
         figure = (
-            f"at most {worst.p99_ms:.0f} ms, with {worst.subscribers:,} subscribers in {worst.groups} groups; up to "
-            f"{most:,} subscribers were told at that rate"
+            f"at most {worst.p99_ms:.0f} ms, with {_many(worst.subscribers, 'subscriber')} in "
+            f"{_many(worst.groups, 'group')}; the most that were told at that rate: {_many(most, 'subscriber')}"
         )
         yield "p99", (figure, worst.p99_ms < 100)
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
