@@ -9,6 +9,7 @@ One that fails does not stop the others; what is said at the end, and the exit s
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -59,27 +60,33 @@ def command(part: Part, quick: bool) -> list[str]:
     return [sys.executable, "-m", part.module, *(part.quick if quick else ())]
 
 
-def run(arguments: Sequence[str], most_seconds: float = _MOST_SECONDS) -> str | None:
-    """Runs a program to its end; None where all was well, else what was wrong."""
-    process = subprocess.Popen(list(arguments), cwd=ROOT)
+def run(
+    arguments: Sequence[str], most_seconds: float = _MOST_SECONDS, stop_seconds: float = _STOP_SECONDS
+) -> str | None:
+    """Runs a program to its end; None where all was well, else what was wrong.
+
+    One that takes longer than `most_seconds` is told to stop, and has `stop_seconds` to put its servers away; then it
+    is killed together with them, so that nothing goes on beside the next benchmark.
+    """
+    # In a group of its own, which the terminal's Ctrl-C does not reach: it is passed on below.
+    process = subprocess.Popen(list(arguments), cwd=ROOT, start_new_session=True)
     try:
         status = process.wait(most_seconds)
     except subprocess.TimeoutExpired:
-        _stop(process)
+        _stop(process, stop_seconds)
         return f"took longer than {most_seconds:,.0f} s"
     except KeyboardInterrupt:
-        # The terminal has told the child as well; it puts its servers away first.
-        _stop(process)
+        _stop(process, stop_seconds)
         raise
     return None if status == 0 else f"ended with {status}"
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], seconds: float) -> None:
     process.send_signal(signal.SIGINT)
     try:
-        process.wait(_STOP_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

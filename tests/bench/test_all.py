@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import typer
@@ -32,6 +34,34 @@ def test_a_program_that_fails_or_hangs_is_told() -> None:
     assert run([sys.executable, "-c", "pass"]) is None
     assert run([sys.executable, "-c", "raise SystemExit(3)"]) == "ended with 3"
     assert run([sys.executable, "-c", "import time; time.sleep(60)"], most_seconds=0.5) == "took longer than 0 s"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc, which Linux alone has")
+def test_what_does_not_stop_is_killed_with_what_it_started(tmp_path: Path) -> None:
+    """The servers of a benchmark that hangs must not go on beside the next one."""
+    started = tmp_path / "pid"
+    script = f"""
+import signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+open({str(started)!r}, "w").write(str(child.pid))
+time.sleep(100)
+"""
+    assert run([sys.executable, "-c", script], most_seconds=2, stop_seconds=0.2) == "took longer than 2 s"
+    child = int(started.read_text())
+    until = time.monotonic() + 10
+    while _runs(child) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not _runs(child)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and not merely waiting for its parent to notice that it ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def _asked(monkeypatch: pytest.MonkeyPatch, failing: str, *options: str) -> tuple[list[str], int, str]:
