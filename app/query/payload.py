@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from graphql import FieldNode, GraphQLField
 from graphql.execution.values import VariableValues, get_argument_values
@@ -14,6 +15,7 @@ from app.graph.context import OperationContext
 from app.graph.fields import OfOutcome
 from app.query.columns import Differently
 from app.query.plan import Run, Single
+from app.query.statements import beside
 
 Outcome: TypeAlias = "Done | Refused"
 Perform: TypeAlias = Callable[[OperationContext, Mapping[str, Any]], Awaitable[Outcome]]
@@ -25,6 +27,11 @@ class RowsPart:
 
     single: Single
     shown: OfOutcome
+
+    def only_id(self, outcome: Done) -> UUID | None:
+        """The id of the one row that this shows, where there is one and it is all that is read."""
+        found = None if self.single.rows.children else self.shown.ids(outcome)
+        return found if isinstance(found, UUID) else None
 
     async def value(self, run: Run, outcome: Done) -> Any:
         """The row, or the list of them; None where the outcome names none."""
@@ -88,4 +95,34 @@ class Payload:
 
     async def data(self, run: Run, outcome: Done) -> dict[str, Any]:
         """The answer's data."""
-        return {self.key: {key: await part.value(run, outcome) for key, part in self.parts.items()}}
+        together = await self._together(run, outcome)
+        return {
+            self.key: {
+                key: together[key] if key in together else await part.value(run, outcome)
+                for key, part in self.parts.items()
+            }
+        }
+
+    async def _together(self, run: Run, outcome: Done) -> Mapping[str, Any]:
+        """The parts that are one row each, by one statement: the row that was changed, and its change record."""
+        found = [
+            (key, part.single, row_id)
+            for key, part in self.parts.items()
+            if isinstance(part, RowsPart) and (row_id := part.only_id(outcome)) is not None
+        ]
+        if len(found) < 2:
+            return {}
+        statements = tuple(single.statement(run) for _, single, _ in found)
+        arguments: list[Any] = []
+        for statement, (_, single, row_id) in zip(statements, found, strict=True):
+            run.observe(single.entity.name, 1)
+            arguments += statement.arguments(run.actor, {}, [row_id.hex])
+        (record,) = await run.fetch(beside(statements), arguments)
+        values: dict[str, Any] = {}
+        first = 0
+        for statement, (key, single, _) in zip(statements, found, strict=True):
+            own = record[first : first + statement.width]
+            first += statement.width
+            written = single.written(run, [own]) if own[single.id_place] is not None else {}
+            values[key] = next(iter(written.values()), None)
+        return values

@@ -108,15 +108,19 @@ class Single:
 
     async def values(self, run: Run, keys: Iterable[bytes]) -> dict[bytes, Any]:
         """The rows of these ids, for who puts each in one place only."""
-        found = await run.records(self._statement(run), keys=keys)
-        children = await children_of(self.rows, run, found)
+        found = await run.records(self.statement(run), keys=keys)
+        return self.written(run, found, await children_of(self.rows, run, found))
+
+    def written(self, run: Run, found: Sequence[Any], children: Sequence[Written] = ()) -> dict[bytes, Any]:
+        """These records as JSON, by id."""
         if self._write is None:
             self._write = self.rows.writing(self.expression)
         written = self._write(found, run.actor, None, *children)
         place = self.id_place
         return {record[place]: value for record, value in zip(found, written, strict=True)}
 
-    def _statement(self, run: Run) -> Statement:
+    def statement(self, run: Run) -> Statement:
+        """The statement of these rows for the caller."""
         reach = reach_of(run.actor, self.entity) if self.scoped else None
         known = self._statements.get(reach)
         if known is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -16,6 +18,7 @@ from app.graph.paging import Reader, Source
 
 _DIALECT: Final = asyncpg.dialect()  # type: ignore[no-untyped-call]
 _UUIDS: Final[Any] = ARRAY(Uuid())
+_PARAMETER: Final = re.compile(r"\$(\d+)")
 Value: TypeAlias = Callable[[Actor, Mapping[str, Any], Sequence[str]], Any]
 """(caller, arguments of the list, keys of the rows it hangs on) -> the value of a parameter."""
 
@@ -27,10 +30,30 @@ class Statement:
     text: str
     values: tuple[Value, ...]
     """The values of $1, $2 …"""
+    width: int
+    """Columns of its records."""
 
     def arguments(self, actor: Actor, given: Mapping[str, Any], keys: Sequence[str] = ()) -> list[Any]:
         """What $1, $2 … are. Raises BadUserInput where an argument of the list is wrong."""
         return [value(actor, given, keys) for value in self.values]
+
+
+@lru_cache(maxsize=1_000)
+def beside(statements: tuple[Statement, ...]) -> str:
+    """One statement of several that find one row at most: a record with the columns of all, null where one found none.
+
+    The parameters of each follow those of the one before.
+    """
+    text, taken = "SELECT * FROM (SELECT) AS one", 0
+    for number, one in enumerate(statements):
+        moved = _PARAMETER.sub(partial(_moved, taken), one.text)
+        text += f" LEFT JOIN ({moved}) AS r{number} ON true"
+        taken += len(one.values)
+    return text
+
+
+def _moved(by: int, found: re.Match[str]) -> str:
+    return f"${int(found[1]) + by}"
 
 
 class _AnyCaller:
@@ -71,7 +94,8 @@ class Writer:
         """The statement's text, and the sources of its parameters in their order."""
         compiled = select.compile(dialect=_DIALECT)
         places = compiled.positiontup or []
-        return Statement(compiled.string, tuple(self._value(compiled.binds[name]) for name in places))
+        values = tuple(self._value(compiled.binds[name]) for name in places)
+        return Statement(compiled.string, values, len(select.selected_columns))
 
     def _value(self, parameter: Any) -> Value:
         stored = parameter.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) or _as_it_is
