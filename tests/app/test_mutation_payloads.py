@@ -160,18 +160,22 @@ async def test_its_rows_may_go_as_deep_as_a_query(stage: Stage) -> None:
 async def test_the_row_and_its_record_are_one_statement(stage: Stage) -> None:
     """Rows on which nothing hangs are read together, each where it belongs."""
     text = """mutation($input: AgentInstanceTransitionInput!) {
-      agentInstanceTransition(input: $input) { agentInstance { id state } changeRecord { type targetId } }
+      agentInstanceTransition(input: $input) { agentInstance { id state } changeRecord { type afterState } }
     }"""
     made = {"instanceId": stage.id_of("AgentInstance"), "to": "PAUSED"}
     compiler = Watched()
     async with stage.tenant.database.read(stage.admin) as reading:
         context = OperationContext(stage.admin, reading, "test", seal=SEAL)
         outcome = await compiling(compiler).execute(GraphQLRequest(text, {"input": made}), context, "test")
-        assert reading.statements == 1
+        assert not outcome.errors, outcome.errors
+        assert context.reading.statements == 1
     assert compiler.answered == [True]
     shown = data(outcome)["agentInstanceTransition"]
     assert shown["agentInstance"] == {"id": made["instanceId"], "state": "PAUSED"}
-    assert shown["changeRecord"] == {"type": "INSTANCE_TRANSITIONED", "targetId": made["instanceId"]}
+    assert shown["changeRecord"] == {
+        "type": "INSTANCE_TRANSITIONED",
+        "afterState": {"state": "PAUSED", "cause": "OPERATOR"},
+    }
 
 
 async def test_a_refusal_is_told_by_the_resolvers_and_the_command_run_once(stage: Stage) -> None:
