@@ -32,11 +32,15 @@ from db.bell import Feed
 from db.enums import ActorType, AlertSeverity, AlertStatus, AuditSeverity, ChangeRecordType, OpEventType
 from db.ids import new_id
 from db.logs import (
+    FIRST_OF_UPDATE,
+    AppendedChange,
     ChangeDraft,
     EventColumns,
     EventDraft,
+    append_change_records,
     append_event_columns,
     append_op_events,
+    append_with_update,
 )
 from db.models import Alert, AuditLog, NotificationEvent, Tenant
 from db.pool import OF_THE_DRIVER
@@ -341,13 +345,21 @@ class UnitOfWork:
             await self.session.flush()
             for opened in await write_alerts(self.session, self.tenant_id, self._alerts, self.now):
                 self.notify_of(ALERT_OPENED, Alert, opened.id, opened.payload)
-        changes = await self._work.append_changes(self.tenant_id, self._changes)
+        changes = await self._append_changes()
         if changes:
             self.appended[Feed.CHANGES] = changes[-1].seq
         if self._events:
             events = await append_op_events(self._work.connection, self.tenant_id, self._events)
             if events.last_seq is not None:
                 self.appended[Feed.EVENTS] = events.last_seq
+
+    async def _append_changes(self) -> Sequence[AppendedChange]:
+        """Store what was changed, and append the change records: together where it is one row, as it mostly is."""
+        only = self._work.take_only_change(FIRST_OF_UPDATE) if self._changes else None
+        if only is not None:
+            return await append_with_update(self._work.fetch, self.tenant_id, self._changes, *only)
+        await self._work.flush(self.tenant_id)
+        return await append_change_records(self._work.connection, self.tenant_id, self._changes)
 
 
 @event.listens_for(Session, "before_flush")

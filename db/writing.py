@@ -12,8 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from db.base import Model
 from db.callers import note
-from db.logs import AppendedChange, ChangeDraft, append_change_records
-from db.logs.changes import FIRST_OF_UPDATE, append_with_update
 from db.pool import commit, driver_of, is_gone
 from db.rows import keyed
 
@@ -97,17 +95,18 @@ class Writing:
         found = [known] if known is not None else await self._read(model, tenant_id, [row_id], is_locked=False)
         return found[0] if found else None
 
-    async def append_changes(self, tenant_id: UUID, records: Sequence[ChangeDraft]) -> list[AppendedChange]:
-        """Store what was changed, and append change records; the last statement before the commit, or the last two."""
+    def take_only_change(self, first: int) -> tuple[str, list[Any]] | None:
+        """The statement that stores all that was changed, to go along with another one, and its parameters from number
+        `first` on; $1 is the tenant.
+
+        None where it is more than one row, or one that is not locked: then somebody might be waited for.
+        """
         changed = [key for key, row in self._rows.items() if keyed(key[0]).changes(row)]
-        if self._session is None and records and len(changed) == 1 and changed[0] in self._locked:
-            # The row is locked, so nobody is waited for while the log's counter is held.
-            rows, row = keyed(changed[0][0]), self._rows.pop(changed[0])
-            changes = rows.changes(row)
-            update = rows.update(tuple(changes), FIRST_OF_UPDATE)
-            return await append_with_update(self.fetch, tenant_id, records, update, rows.arguments(row, changes))
-        await self.flush(tenant_id)
-        return await append_change_records(self.connection, tenant_id, records)
+        if self._session is not None or len(changed) != 1 or changed[0] not in self._locked:
+            return None
+        rows, row = keyed(changed[0][0]), self._rows.pop(changed[0])
+        changes = rows.changes(row)
+        return rows.update(tuple(changes), first), rows.arguments(row, changes)
 
     async def flush(self, tenant_id: UUID) -> None:
         """Store what was changed."""

@@ -20,6 +20,7 @@ from app.schema import schema
 from app.sealing import Seal
 from db.reads import ReadConnection
 from db.session import Database
+from db.writing import Writing
 from tests.conftest import TenantUnderTest
 
 SEAL = Seal("a secret that only tests have, long enough")
@@ -99,8 +100,16 @@ def recorded(engine: AsyncEngine) -> Iterator[list[str]]:
         if not statement.startswith(_BOOKKEEPING):
             statements.append(statement)
 
+    fetch = Writing.fetch
+
+    async def note_fetched(work: Writing, sql: str, *arguments: Any) -> list[Any]:
+        if work.connection.engine is engine:
+            statements.append(sql)
+        return await fetch(work, sql, *arguments)
+
     event.listen(engine.sync_engine, "before_cursor_execute", note)
     try:
-        yield statements
+        with patch.object(Writing, "fetch", note_fetched):
+            yield statements
     finally:
         event.remove(engine.sync_engine, "before_cursor_execute", note)

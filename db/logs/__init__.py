@@ -8,11 +8,13 @@ functions want READ COMMITTED, and leave committing to the caller.
 
 from db.logs.changes import (
     CONTENT_FIELDS,
+    FIRST_OF_UPDATE,
     AppendedChange,
     ChainFault,
     ChainHead,
     ChangeDraft,
     append_change_records,
+    append_with_update,
     content_hash,
     verify_chain,
 )
@@ -34,6 +36,7 @@ __all__ = [
     "CHUNK",
     "CONTENT_FIELDS",
     "EVENT_COLUMNS",
+    "FIRST_OF_UPDATE",
     "AppendedChange",
     "AppendedColumns",
     "AppendedEvents",
@@ -45,6 +48,7 @@ __all__ = [
     "append_change_records",
     "append_event_columns",
     "append_op_events",
+    "append_with_update",
     "content_hash",
     "fresh_id",
     "in_chunks",

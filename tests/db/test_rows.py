@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,7 +16,7 @@ from db.base import Model, TenantScoped
 from db.callers import written
 from db.enums import ActorType, ChangeRecordType, InstanceState, TaskStatus, TaskType
 from db.ids import new_id
-from db.logs import ChangeDraft
+from db.logs import FIRST_OF_UPDATE, AppendedChange, ChangeDraft, append_change_records, append_with_update
 from db.rows import keyed
 from db.session import Database
 from db.writing import Writing
@@ -65,6 +65,15 @@ def draft(row: Any) -> ChangeDraft:
     return ChangeDraft(
         type=ChangeRecordType.TASK_TRANSITIONED, actor_type=ActorType.SYSTEM, target_entity="Task", target_id=row.id
     )
+
+
+async def append(work: Writing, tenant: TenantUnderTest, drafts: Sequence[ChangeDraft]) -> Sequence[AppendedChange]:
+    """What a unit of work does at its end."""
+    only = work.take_only_change(FIRST_OF_UPDATE)
+    if only is not None:
+        return await append_with_update(work.fetch, tenant.id, drafts, *only)
+    await work.flush(tenant.id)
+    return await append_change_records(work.connection, tenant.id, drafts)
 
 
 async def records(tenant: TenantUnderTest) -> int:
@@ -152,7 +161,7 @@ async def test_what_nobody_changed_is_not_written(tenant: TenantUnderTest) -> No
         (mine,) = await work.lock(models.Task, tenant.id, [row.id])
         mine.title = "T"
         assert not work.has_changed_rows
-        await work.append_changes(tenant.id, [draft(row)])
+        await append(work, tenant, [draft(row)])
     assert (await seen(tenant, models.Task, row.id)).updated_at == before
     assert await records(tenant) == 1
 
@@ -172,7 +181,7 @@ async def test_the_session_takes_over_what_was_read(tenant: TenantUnderTest) -> 
         assert not work.has_changed_rows
         (second,) = await work.lock(models.Task, tenant.id, [other.id])
         second.title = "Changed behind"
-        await work.append_changes(tenant.id, [draft(row)])
+        await append(work, tenant, [draft(row)])
     assert (await seen(tenant, models.Task, row.id)).title == "Changed before"
     assert (await seen(tenant, models.Task, other.id)).title == "Changed behind"
 
@@ -212,7 +221,7 @@ async def test_a_change_and_its_record_are_one_statement(
         async with tenant.database.writing(tenant.actor()) as work:
             (mine,) = await work.lock(models.Task, tenant.id, [row.id])
             mine.title = "Changed"
-            (appended,) = await work.append_changes(tenant.id, [draft(row)])
+            (appended,) = await append(work, tenant, [draft(row)])
     assert heard == []
     assert len(sent) == 2
     assert appended.seq == 1
@@ -237,7 +246,7 @@ async def test_a_row_that_is_gone_leaves_no_record(tenant: TenantUnderTest, is_l
                 mine = found
             mine.name = "Changed"
             await work.fetch("DELETE FROM roles WHERE tenant_id = $1 AND id = $2", tenant.id, row.id)
-            await work.append_changes(tenant.id, [draft(row)])
+            await append(work, tenant, [draft(row)])
 
     with pytest.raises(LookupError):
         await change()
@@ -254,7 +263,7 @@ async def test_several_changed_rows_are_all_stored(tenant: TenantUnderTest) -> N
         assert [one.id for one in found] == [one.id for one in rows]
         for one in found:
             one.title = "Changed"
-        await work.append_changes(tenant.id, [draft(one) for one in found])
+        await append(work, tenant, [draft(one) for one in found])
     assert [(await seen(tenant, models.Task, one.id)).title for one in rows] == ["Changed"] * 3
     assert await records(tenant) == 3
 
@@ -305,5 +314,5 @@ async def test_a_state_of_an_agent_is_noted_for_those_who_remember_it(tenant: Te
     async with tenant.database.writing(tenant.actor()) as work:
         (mine,) = await work.lock(models.AgentInstance, tenant.id, [agent.id])
         mine.state = InstanceState.PAUSED
-        await work.append_changes(tenant.id, [draft(row=agent)])
+        await append(work, tenant, [draft(row=agent)])
         assert [one.name for one in written(work.connection)] == ["AGENTS"]

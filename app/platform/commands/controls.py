@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -12,9 +13,10 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from app.commands import Done, Refusal, Refused, command
 from app.platform.commands.cascade import Cascade
 from app.platform.rules import is_at_least, strictest
-from app.unit_of_work import UnitOfWork
+from app.unit_of_work import UnitOfWork, utc_now
 from db.base import JsonObject
 from db.enums import AlertSeverity, AlertStatus, AuditSeverity, ChangeRecordType, OperatorMode
+from db.ids import created_at, new_id
 from db.models import Alert, OperatorControl, Project
 
 EMERGENCY_MODE_CHANGED: Final = "EMERGENCY_MODE_CHANGED"
@@ -51,13 +53,15 @@ async def set_operator_control(
     if expected_mode is not None and former is not expected_mode:
         message = f"The mode is {former.value}, not {expected_mode.value}: somebody was faster. Read it again."
         return Refused(Refusal.CONFLICT, message, "expected_mode")
+    moment = await _moment(uow)
     control = uow.add(
         OperatorControl(
+            id=new_id(moment),
             project_id=project_id,
             mode=mode,
             reason=reason,
             updated_by_operator_id=uow.actor.id,
-            updated_at=uow.now,
+            updated_at=moment,
         )
     )
     everywhere = await _projects(uow)
@@ -76,6 +80,19 @@ async def set_operator_control(
     uow.notify(EMERGENCY_MODE_CHANGED, control, {"mode": mode.value, "previousMode": former.value, "reason": reason})
     counts = cascade.counts
     return Done(control, {**counts, "change_record": None if change_id is None else str(change_id)})
+
+
+async def _moment(uow: UnitOfWork) -> datetime:
+    """Now, but behind every earlier setting, whose id decides what is in force: whoever waited for the lock began
+    before the one that held it, and clocks differ (EMG-1)."""
+    newest = await uow.session.scalar(
+        select(OperatorControl.id)
+        .where(OperatorControl.tenant_id == uow.tenant_id)
+        .order_by(OperatorControl.id.desc())
+        .limit(1)
+    )
+    now = utc_now()
+    return now if newest is None else max(now, created_at(newest) + timedelta(milliseconds=1))
 
 
 async def _own_modes(uow: UnitOfWork) -> dict[UUID | None, OperatorMode]:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -325,6 +325,18 @@ async def test_emg_4_two_changes_at_once_take_turns(fleet: Fleet) -> None:
     assert set((await fleet.agents()).values()) == {under(last, Standing(N.ACTIVE))}
     expected = T.BLOCKED if last is M.PAUSED else T.ASSIGNED
     assert {one[0] for one in (await fleet.tasks()).values()} == {expected}
+
+
+async def test_emg_1_what_is_set_last_is_in_force_whatever_the_clocks_say(fleet: Fleet) -> None:
+    """The newest id counts, so it is made under the lock and behind every earlier one, such as that of a gateway whose
+    clock is ahead."""
+    agent = fleet.agent(Standing(N.ACTIVE))
+    ahead = datetime.now(UTC) + timedelta(seconds=30)
+    await fleet.add(agent, models.OperatorControl(id=new_id(ahead), mode=M.NORMAL, updated_at=ahead))
+    for mode in (M.PAUSED, M.NORMAL, M.PAUSED):
+        assert isinstance(await fleet.set(mode), Done)
+        assert (await fleet.rows(models.OperatorControl))[-1].mode is mode
+        assert set((await fleet.agents()).values()) == {under(mode, Standing(N.ACTIVE))}
 
 
 async def test_decision_38_a_thousand_agents_and_twenty_thousand_tasks(fleet: Fleet) -> None:
