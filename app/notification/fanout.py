@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.actor import system_actor
 from app.graph.registry import row_key
-from app.notification.rules import Circle, circles_of, passes, severity_of, telling_of
+from app.notification.rules import Circle, circles_of, passes, severity_of, shows_always, telling_of
 from db.enums import NotificationChannel, NotificationSeverity, OperatorStatus
 from db.ids import created_at, new_id
 from db.models import (
+    AgentInstance,
     AgentTemplate,
     AgentTemplateOwner,
     AgentVersion,
@@ -41,8 +42,6 @@ BATCH: Final = 100
 """Events of one transaction."""
 SAME_TEXT: Final = timedelta(minutes=5)
 """The same text to the same person within this time is told once (NOT-2)."""
-_ALWAYS: Final = NotificationSeverity.ERROR
-"""What is this severe shows in the application whatever a preference says (NOT-4)."""
 
 
 async def fan_out(database: Database, tenant_id: UUID) -> None:
@@ -133,7 +132,17 @@ def _set(row_id: UUID | None) -> set[UUID]:
 
 _SOURCES: Final[dict[str, type[Any]]] = {
     model.__name__: model
-    for model in (ApprovalRecord, Deployment, EvaluationRun, AgentTemplate, Task, Alert, ExecutionRequest)
+    for model in (
+        AgentInstance,
+        AgentTemplate,
+        AgentVersion,
+        Alert,
+        ApprovalRecord,
+        Deployment,
+        EvaluationRun,
+        ExecutionRequest,
+        Task,
+    )
 }
 
 
@@ -155,8 +164,13 @@ def _members(circle: Circle, event: NotificationEvent, source: Any) -> Select[An
         case Circle.ADMINS:
             return _holders(active, "assign:roles", None)
         case Circle.WATCHERS:
-            return select(WatchSubscription.operator_id).where(
-                WatchSubscription.tenant_id == event.tenant_id, WatchSubscription.entity_id.in_(_watched(event, source))
+            return (
+                select(WatchSubscription.operator_id)
+                .join(Operator, and_(active, Operator.id == WatchSubscription.operator_id))
+                .where(
+                    WatchSubscription.tenant_id == event.tenant_id,
+                    WatchSubscription.entity_id.in_(_watched(event, source)),
+                )
             )
         case Circle.OWNERS:
             return (
@@ -184,7 +198,7 @@ def _followers(event: NotificationEvent) -> Select[Any]:
 def _templates(event: NotificationEvent, source: Any) -> Any:
     if isinstance(source, AgentTemplate):
         return [source.id]
-    if isinstance(source, Deployment):
+    if isinstance(source, AgentVersion | Deployment):
         return [source.template_id]
     version_id = getattr(source, "version_id", None)
     return select(AgentVersion.template_id).where(
@@ -221,7 +235,7 @@ async def _willing(
 ) -> set[UUID]:
     """Those who have not switched such messages off (NOT-4)."""
     asked = set(people)
-    if not asked or severity is _ALWAYS:
+    if not asked or shows_always(event.event_type, event.payload or {}):
         return asked
     preferences = await session.scalars(
         select(NotificationPreference).where(

@@ -50,6 +50,8 @@ TELLINGS: Final[Mapping[str, Telling]] = {
     "APPROVAL_DECIDED": Telling(
         (Circle.REQUESTER, Circle.WATCHERS), NotificationType.APPROVAL_DECIDED, _SUCCESS, "Your request was decided"
     ),
+    "VERSION_APPROVED": Telling((Circle.OWNERS,), NotificationType.SYSTEM, _SUCCESS, "A version was approved"),
+    "VERSION_REJECTED": Telling((Circle.OWNERS,), NotificationType.SYSTEM, _WARNING, "A version was sent back"),
     "DEPLOYMENT_ACTIVATED": Telling(
         (Circle.OWNERS, Circle.WATCHERS), NotificationType.DEPLOYMENT_ACTIVATED, _SUCCESS, "A release is in force"
     ),
@@ -74,6 +76,9 @@ TELLINGS: Final[Mapping[str, Telling]] = {
         (Circle.FOLLOWERS,), NotificationType.SYSTEM, _INFO, "There is news in a thread that you follow"
     ),
     "ALERT_OPENED": Telling((Circle.IN_SCOPE,), NotificationType.ALERT, _WARNING, "There is an alert"),
+    "EXECUTION_ASSIGNED": Telling(
+        (Circle.CALLED,), NotificationType.SYSTEM, _INFO, "Work that you asked an executor for has a new executor"
+    ),
     "EXECUTION_ENDED": Telling(
         (Circle.CALLED,), NotificationType.SYSTEM, _INFO, "Work that you asked an executor for has ended"
     ),
@@ -99,9 +104,23 @@ _RAISED_TO: Final = {2: (Circle.APPROVERS, Circle.ADMINS), 3: (Circle.OPERATORS,
 def circles_of(event_type: str, payload: Mapping[str, Any]) -> tuple[Circle, ...]:
     """Whom an event concerns."""
     usual = telling_of(event_type).circles
-    if event_type == "ALERT_OPENED" and payload.get("severity") == AlertSeverity.CRITICAL:
+    if _is_critical(event_type, payload):
         return (Circle.OPERATORS,)
     return _RAISED_TO.get(payload.get("level", 0), usual) if event_type == "APPROVAL_ESCALATED" else usual
+
+
+_SECURITY: Final = frozenset({"EMERGENCY_MODE_CHANGED", "SOUL_CHANGED"})
+"""NOT-4. Notices of security: what agents may do at all, and who they are, has changed."""
+
+
+def shows_always(event_type: str, payload: Mapping[str, Any]) -> bool:
+    """NOT-4. Whether people see it in the application whatever their preferences say: a notice of security, or an alert
+    that is CRITICAL."""
+    return event_type in _SECURITY or _is_critical(event_type, payload)
+
+
+def _is_critical(event_type: str, payload: Mapping[str, Any]) -> bool:
+    return event_type == "ALERT_OPENED" and payload.get("severity") == AlertSeverity.CRITICAL
 
 
 def severity_of(telling: Telling, payload: Mapping[str, Any]) -> NotificationSeverity:

@@ -10,9 +10,11 @@ import pytest
 
 from app.notification.fanout import fan_out
 from app.notification.rules import passes
+from app.registry.rules import genome_hash
 from db import models
 from db.enums import NotificationChannel, NotificationSeverity, OperatorStatus, RiskLevel
 from db.ids import new_id
+from tests.app.governance.scene import genome
 from tests.asking import data_of
 from tests.conftest import TenantUnderTest
 from tests.notified import everybodys
@@ -40,6 +42,15 @@ async def tell(tenant: TenantUnderTest, event_type: str, source: Any, **payload:
         event_type=event_type, source_entity=type(source).__name__, source_id=source.id, payload=payload
     )
     await tenant.add(event)
+
+
+async def agent_version(tenant: TenantUnderTest) -> models.AgentVersion:
+    """A version of a template of its own."""
+    template, built = models.AgentTemplate(id=new_id(), name="Scout"), genome()
+    version = models.AgentVersion(id=new_id(), template_id=template.id, genome=built, genome_hash=genome_hash(built))
+    await tenant.add(template)
+    await tenant.add(version)
+    return version
 
 
 async def told(tenant: TenantUnderTest) -> list[tuple[str, str, str]]:
@@ -113,6 +124,49 @@ async def test_not_3_the_requester_and_the_watchers_hear_of_the_decision(tenant:
     ]
 
 
+async def test_not_3_a_violation_is_for_those_who_read_policies_in_the_agents_project(tenant: TenantUnderTest) -> None:
+    """A grant for the agent's project suffices; one for another project does not."""
+    other = models.Project(id=new_id(), name="Other", slug="other")
+    await tenant.add(other)
+    version = await agent_version(tenant)
+    agent = models.AgentInstance(
+        id=new_id(), version_id=version.id, project_id=tenant.project.id, environment_id=tenant.environment.id
+    )
+    await tenant.add(agent)
+    await person(tenant, "everywhere", "Approver")
+    await person(tenant, "here", "Approver", project_id=tenant.project.id)
+    await person(tenant, "elsewhere", "Approver", project_id=other.id)
+    await tell(tenant, "POLICY_VIOLATION", agent, reason="no")
+    await fan_out(tenant.database, tenant.id)
+    assert await told(tenant) == [("everywhere", "ALERT", "WARNING"), ("here", "ALERT", "WARNING")]
+
+
+async def test_not_3_who_watches_and_has_left_hears_nothing(tenant: TenantUnderTest) -> None:
+    """A watch outlives its operator's account, and tells nobody then."""
+    for name, status in (("here", OperatorStatus.ACTIVE), ("gone", OperatorStatus.DEACTIVATED)):
+        one = models.Operator(id=new_id(), auth_id=name, name=name, email=f"{name}@example.com", status=status)
+        watch = models.WatchSubscription(operator_id=one.id, entity_type="PROJECT", entity_id=tenant.project.id)
+        await tenant.add(one)
+        await tenant.add(watch)
+    await tell(tenant, "DEPLOYMENT_ACTIVATED", tenant.project)
+    await fan_out(tenant.database, tenant.id)
+    assert [name for name, _, _ in await told(tenant)] == ["here"]
+
+
+@pytest.mark.parametrize(("event", "severity"), [("VERSION_APPROVED", "SUCCESS"), ("VERSION_REJECTED", "WARNING")])
+async def test_not_3_a_templates_owners_hear_what_became_of_its_version(
+    tenant: TenantUnderTest, event: str, severity: str
+) -> None:
+    """They alone."""
+    owner = await person(tenant, "owner")
+    await person(tenant, "everywhere", "Approver")
+    version = await agent_version(tenant)
+    await tenant.add(models.AgentTemplateOwner(template_id=version.template_id, operator_id=owner.id, position=0))
+    await tell(tenant, event, version)
+    await fan_out(tenant.database, tenant.id)
+    assert await told(tenant) == [("owner", "SYSTEM", severity)]
+
+
 async def test_not_3_an_unlisted_event_is_everybodys(tenant: TenantUnderTest) -> None:
     """Every active operator."""
     for name in ("a", "b"):
@@ -123,7 +177,7 @@ async def test_not_3_an_unlisted_event_is_everybodys(tenant: TenantUnderTest) ->
 
 
 async def test_not_4_a_preference_silences(tenant: TenantUnderTest) -> None:
-    """Switched off, or filtered; what is severe shows all the same."""
+    """Switched off, or filtered, whatever the severity."""
     off = await person(tenant, "off", "Approver")
     picky = await person(tenant, "picky", "Approver")
     await tenant.add(
@@ -141,10 +195,37 @@ async def test_not_4_a_preference_silences(tenant: TenantUnderTest) -> None:
     await tell(tenant, "APPROVAL_REQUIRED", await request(tenant), actionSummary="bad", severity="ERROR")
     await fan_out(tenant.database, tenant.id)
     assert await told(tenant) == [
-        ("off", "APPROVAL_REQUESTED", "ERROR"),
         ("picky", "APPROVAL_REQUESTED", "ERROR"),
         ("picky", "APPROVAL_REQUESTED", "WARNING"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "is_shown"),
+    [
+        ("ALERT_OPENED", {"severity": "CRITICAL"}, True),
+        ("ALERT_OPENED", {"severity": "ERROR"}, False),
+        ("EMERGENCY_MODE_CHANGED", {"mode": "PAUSED"}, True),
+        ("SOUL_CHANGED", {}, True),
+        ("DEPLOYMENT_ROLLED_BACK", {"severity": "ERROR"}, False),
+    ],
+)
+async def test_not_4_security_notices_and_critical_alerts_show_whatever_is_wanted(
+    tenant: TenantUnderTest, event: str, payload: dict[str, Any], is_shown: bool
+) -> None:
+    """And nothing else does."""
+    off, on = await person(tenant, "off", "Approver"), await person(tenant, "on", "Approver")
+    version = await agent_version(tenant)
+    await tenant.add(
+        models.AgentTemplateOwner(template_id=version.template_id, operator_id=off.id, position=0),
+        models.AgentTemplateOwner(template_id=version.template_id, operator_id=on.id, position=1),
+        models.NotificationPreference(operator_id=off.id, channel=NotificationChannel.IN_APP, enabled=False),
+    )
+    async with tenant.database.transaction(tenant.actor()) as session:
+        source: Any = await session.get(models.AgentTemplate, (tenant.id, version.template_id))
+    await tell(tenant, event, source, **payload)
+    await fan_out(tenant.database, tenant.id)
+    assert [name for name, _, _ in await told(tenant)] == (["off", "on"] if is_shown else ["on"])
 
 
 @pytest.mark.parametrize(
