@@ -33,7 +33,9 @@ from db.ids import new_id
 from db.models import ExecutionRequest, Task
 
 _AGENT_OR_PERSON: Final = (ActorKind.OPERATOR, ActorKind.INSTANCE)
+_ASSIGNED: Final = "EXECUTION_ASSIGNED"
 _ENDED: Final = "EXECUTION_ENDED"
+_FAILED: Final = "EXECUTION_FAILED"
 _CLAIMED_AT: Final = "claimedAt"
 _NO_REQUEST: Final = "No such execution request."
 _NOTHING_WAITS: Final = "No request of the project waits for an agent. Ask again later."
@@ -118,7 +120,8 @@ async def assign_execution_request(
         return refused
     request.executor = executor_for(request.type, executor)
     request.status, request.assigned_at = ExecutionRequestStatus.ASSIGNED, uow.now
-    _note(uow, request, "EXECUTION_ASSIGNED", executor=request.executor.value)
+    _note(uow, request, _ASSIGNED, executor=request.executor.value)
+    _notify(uow, request, _ASSIGNED)
     return Done(request)
 
 
@@ -191,7 +194,7 @@ async def fail_execution_request(
     if not error.strip():
         return Refused(Refusal.VALIDATION_ERROR, "Say what went wrong.", "error")
     fault = redact(error.strip())
-    _end(uow, request, ExecutionRequestStatus.FAILED, {**(result or {}), "error": fault}, "EXECUTION_FAILED")
+    _end(uow, request, ExecutionRequestStatus.FAILED, {**(result or {}), "error": fault}, _FAILED)
     return Done(request)
 
 
@@ -299,14 +302,24 @@ def _end(
     result: JsonObject | None,
     stage: str,
 ) -> None:
-    """EXR-2, EXR-3, PII-4. End a locked request, with a result without secrets, and tell the agent that asked for it,
-    unless it ended it itself."""
+    """EXR-2, EXR-3, PII-4. End a locked request, with a result without secrets, and tell the agent that asked for
+    it."""
     request.status, request.result, request.completed_at = status, redact_value(result), uow.now
     _note(uow, request, stage)
-    if request.requested_by_instance_id != uow.actor.id:
-        summary = f"{request.type.value} by {request.executor.value}: {status.value}"
-        told = {"instanceIds": [str(request.requested_by_instance_id)], "summary": summary}
-        uow.notify(_ENDED, request, {**told, "requestId": str(request.id), "status": status.value})
+    _notify(uow, request, _ENDED, **({"severity": "ERROR"} if stage == _FAILED else {}))
+
+
+def _notify(uow: UnitOfWork, request: ExecutionRequest, event: str, **more: str) -> None:
+    """EXR-3, NOT-3. Tell the agent that asked for a request how it stands, unless that is its own doing."""
+    if request.requested_by_instance_id == uow.actor.id:
+        return
+    told = {
+        "instanceIds": [str(request.requested_by_instance_id)],
+        "summary": f"{request.type.value} by {request.executor.value}: {request.status.value}",
+        "requestId": str(request.id),
+        "status": request.status.value,
+    }
+    uow.notify(event, request, {**told, **more})
 
 
 def _note(uow: UnitOfWork, request: ExecutionRequest, stage: str, **more: str) -> None:

@@ -39,6 +39,11 @@ PROMOTION: Final = "VERSION_PROMOTION"
 _TIER_FREE_TO_TEST: Final = 2
 _TIER_FREE_TO_APPROVE: Final = 3
 """From these tiers on a promotion needs no approval (VER-1)."""
+_TOLD: Final[Mapping[tuple[LifecycleState, LifecycleState], str]] = {
+    (LifecycleState.CANDIDATE, LifecycleState.APPROVED): "VERSION_APPROVED",
+    (LifecycleState.CANDIDATE, LifecycleState.DRAFT): "VERSION_REJECTED",
+}
+"""NOT-3. Steps of which the owners of the template hear."""
 _OPEN_RUNS: Final = (EvaluationRunStatus.PENDING, EvaluationRunStatus.RUNNING)
 
 
@@ -74,6 +79,8 @@ async def transition_version(
         reason=reason,
         version_id=version.id,
     )
+    if (told := _TOLD.get((before, to))) is not None:
+        uow.notify(told, version, {"name": version.version_label or str(version.id)})
     return version
 
 

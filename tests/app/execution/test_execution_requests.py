@@ -23,6 +23,7 @@ from db.enums import (
     ChangeRecordType,
     ExecutionRequestType,
     InstanceState,
+    NotificationSeverity,
     NotificationType,
     OperatorMode,
     OpEventType,
@@ -468,6 +469,9 @@ async def test_exr_1_a_failure_says_why_and_keeps_no_secret(scene: Scene) -> Non
     assert found.result["tries"] == 2
     assert found.result["error"].startswith("used ")
     assert secret not in found.result["error"]
+    await fan_out(scene.tenant.database, scene.tenant.id)
+    (told,) = await scene.rows(models.Notification)
+    assert (told.instance_id, told.severity) == (scene.instance.id, NotificationSeverity.ERROR)
     assert await refused(scene, "fail_execution_request", request_id=(await request(scene)).id, error=" ") == (
         Refusal.VALIDATION_ERROR,
         "error",
@@ -491,6 +495,10 @@ async def test_exe_1_a_released_request_goes_to_another_executor(scene: Scene) -
     found = await now(scene, made)
     assert (found.status, found.executor) == (S.ASSIGNED, K.CLAUDE_CODE)
     assert found.assigned_at is not None
+    await fan_out(scene.tenant.database, scene.tenant.id)
+    (told,) = await scene.rows(models.Notification)  # NOT-3: the agent that asked hears of it
+    assert (told.instance_id, told.severity) == (scene.instance.id, NotificationSeverity.INFO)
+    assert told.body == "RESEARCH by CLAUDE_CODE: ASSIGNED"
 
 
 async def test_rbac_11_an_agent_ends_what_it_claimed_and_calls_off_what_it_asked_for(scene: Scene) -> None:

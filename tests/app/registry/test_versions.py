@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from db import models
 from db.enums import (
@@ -197,6 +198,28 @@ async def test_ver_4_the_tier_says_whether_an_approval_is_needed(
             registry.tenant, registry.actor, "{ agentVersions { edges { node { approvals { usedAt } } } } }"
         )
         assert data["agentVersions"]["edges"][0]["node"]["approvals"][0]["usedAt"] is not None
+
+
+@pytest.mark.parametrize(
+    ("state", "target", "told"),
+    [
+        (V.CANDIDATE, V.APPROVED, ["VERSION_APPROVED"]),
+        (V.CANDIDATE, V.DRAFT, ["VERSION_REJECTED"]),
+        (V.TESTING, V.DRAFT, []),
+        (V.APPROVED, V.DEPRECATED, []),
+    ],
+)
+async def test_not_3_what_becomes_of_a_candidate_is_told(
+    registry: Registry, state: LifecycleState, target: LifecycleState, told: list[str]
+) -> None:
+    """To the template's owners, as the fan-out sees to it."""
+    await registry.tier(3)
+    version = await registry.version(state, eval_status=EvalStatus.PASS)
+    await registry.done("transition_version", version_id=version.id, to=target)
+    tenant = registry.tenant
+    async with tenant.database.transaction(tenant.actor()) as session:
+        events = list(await session.scalars(select(models.NotificationEvent)))
+    assert [(one.event_type, one.source_id) for one in events] == [(one, version.id) for one in told]
 
 
 async def test_ver_1_an_approval_is_not_used_twice(registry: Registry) -> None:
