@@ -189,14 +189,13 @@ class Cascade:
             self._note_task(row, TaskStatus.BLOCKED, TaskStatus(row.former))
 
     async def _fail_runs(self) -> None:
-        """EMG-4. Under QUARANTINED no run goes on, nor any of its tool calls."""
+        """EMG-4, RUN-4. Under QUARANTINED no run goes on, nor any of its tool calls."""
         projects = [project for project, its in self._follows.items() if its is OperatorMode.QUARANTINED]
         quarantined = select(AgentInstance.id).where(
             AgentInstance.tenant_id == self._uow.tenant_id,
             AgentInstance.project_id.in_(projects),
             AgentInstance.state == InstanceState.QUARANTINED,
         )
-        ended_ms = func.extract("epoch", self._uow.now - Run.started_at) * 1000
         failed = (
             update(Run)
             .where(
@@ -208,10 +207,13 @@ class Cascade:
                 status=RunStatus.FAILED,
                 error=QUARANTINED,
                 ended_at=self._uow.now,
-                duration_ms=func.greatest(0, func.floor(ended_ms)),
+                duration_ms=self._lasted(Run),
                 updated_at=self._uow.now,
             )
-            .returning(Run.id, Run.instance_id, Run.version_id, Run.project_id, Run.task_id, Run.duration_ms)
+            .returning(
+                *(Run.id, Run.instance_id, Run.version_id, Run.project_id, Run.task_id, Run.duration_ms),
+                *(Run.model, Run.cost_usd, Run.input_tokens, Run.output_tokens),
+            )
             .execution_options(synchronize_session=False)
         )
         for row in await self._uow.session.execute(failed):
@@ -223,18 +225,84 @@ class Cascade:
                 version_id=row.version_id,
                 project_id=row.project_id,
                 task_id=row.task_id,
-                payload={"status": RunStatus.FAILED.value, "reason": QUARANTINED, "durationMs": row.duration_ms},
+                model=row.model,
+                payload={
+                    "status": RunStatus.FAILED.value,
+                    "reason": QUARANTINED,
+                    "costUsd": float(row.cost_usd),
+                    "durationMs": row.duration_ms,
+                    "inputTokens": row.input_tokens,
+                    "outputTokens": row.output_tokens,
+                },
             )
-        status = ToolCall.status
+        if self.run_ids:
+            await self._end_calls()
+            await self._charge_tasks()
+
+    async def _end_calls(self) -> None:
+        """TOL-1, TOL-4. What still ran has failed with its run, and what waited for approval is denied."""
+        call, status = ToolCall, ToolCall.status
         denied, ended = (literal(one, status.type) for one in (ToolCallStatus.DENIED, ToolCallStatus.FAILED))
-        goal = case((status == ToolCallStatus.PENDING, denied), else_=ended)
-        open_calls = status.in_([ToolCallStatus.PENDING, ToolCallStatus.RUNNING])
-        await self._uow.session.execute(
-            update(ToolCall)
-            .where(ToolCall.tenant_id == self._uow.tenant_id, _among(ToolCall.run_id, self.run_ids), open_calls)
-            .values(status=goal, error=QUARANTINED, ended_at=self._uow.now, updated_at=self._uow.now)
+        waits = status == ToolCallStatus.PENDING
+        closed = (
+            update(call)
+            .where(
+                call.tenant_id == self._uow.tenant_id,
+                _among(call.run_id, self.run_ids),
+                status.in_([ToolCallStatus.PENDING, ToolCallStatus.RUNNING]),
+            )
+            .values(
+                status=case((waits, denied), else_=ended),
+                error=QUARANTINED,
+                ended_at=self._uow.now,
+                duration_ms=case((waits, None), else_=self._lasted(call)),
+                updated_at=self._uow.now,
+            )
+            .returning(
+                *(call.id, call.run_id, call.instance_id, call.version_id, call.project_id, call.task_id),
+                *(call.tool_name, call.status, call.duration_ms),
+            )
             .execution_options(synchronize_session=False)
         )
+        for row in await self._uow.session.execute(closed):
+            was_running = row.status is ToolCallStatus.FAILED
+            self._uow.emit(
+                OpEventType.TOOL_CALL_COMPLETED if was_running else OpEventType.TOOL_CALL_BLOCKED,
+                tool_call_id=row.id,
+                run_id=row.run_id,
+                instance_id=row.instance_id,
+                version_id=row.version_id,
+                project_id=row.project_id,
+                task_id=row.task_id,
+                payload={
+                    "toolName": row.tool_name,
+                    "status": row.status.value,
+                    "error": QUARANTINED,
+                    **({"durationMs": row.duration_ms} if was_running else {}),
+                },
+            )
+
+    async def _charge_tasks(self) -> None:
+        """RUN-4. What the runs have cost goes to their tasks, as with any run that ends. A budget that this used up
+        holds the task when the next run asks for it (BUD-5): now the emergency does."""
+        spent = (
+            select(Run.task_id, func.sum(Run.cost_usd).label("usd"))
+            .where(Run.tenant_id == self._uow.tenant_id, _among(Run.id, self.run_ids), Run.cost_usd > 0)
+            .group_by(Run.task_id)
+            .subquery()
+        )
+        actual = Task.actual_cost + spent.c.usd
+        left = case((Task.budget_allocated.is_(None), None), else_=func.greatest(Task.budget_allocated - actual, 0))
+        await self._uow.session.execute(
+            update(Task)
+            .where(Task.tenant_id == self._uow.tenant_id, Task.id == spent.c.task_id)
+            .values(actual_cost=actual, budget_remaining=left, updated_at=self._uow.now)
+            .execution_options(synchronize_session=False)
+        )
+
+    def _lasted(self, table: Any) -> ColumnElement[int]:
+        """Milliseconds from the beginning of a row until now."""
+        return func.greatest(0, func.floor(func.extract("epoch", self._uow.now - table.started_at) * 1000))
 
     async def _tasks(self, *conditions: ColumnElement[bool]) -> Sequence[Any]:
         statement = (

@@ -22,10 +22,7 @@ from db.enums import (
     InstanceState,
     OperatorMode,
     PauseCause,
-    RiskLevel,
-    RunStatus,
     TaskStatus,
-    ToolCallStatus,
     WatchEntityType,
 )
 from db.ids import new_id
@@ -137,45 +134,6 @@ async def test_emg_4_a_stale_belief_is_a_conflict(fleet: Fleet) -> None:
     assert isinstance(refused, Refused)
     assert refused.code == "CONFLICT"
     assert isinstance(await fleet.set(M.PAUSED, expected_mode=M.NORMAL), Done)
-
-
-async def test_emg_4_a_quarantine_ends_runs_and_their_tool_calls(fleet: Fleet) -> None:
-    """Running runs fail as `quarantined`, with what they run; a call that waits is denied. A pause leaves them."""
-    agent = fleet.agent(Standing(N.ACTIVE))
-    await fleet.add(agent)
-    run = models.Run(
-        id=new_id(),
-        idempotency_key="r1",
-        instance_id=agent.id,
-        version_id=fleet.version.id,
-        session_key="s",
-        started_at=datetime.now(UTC),
-        model="m",
-    )
-    calls = [
-        models.ToolCall(
-            run_id=run.id,
-            instance_id=agent.id,
-            tool_name="shell",
-            risk_level=RiskLevel.YELLOW,
-            started_at=datetime.now(UTC),
-            status=status,
-        )
-        for status in (ToolCallStatus.PENDING, ToolCallStatus.RUNNING, ToolCallStatus.SUCCESS)
-    ]
-    await fleet.add(run, *calls)
-    await fleet.set(M.PAUSED)
-    assert (await fleet.rows(models.Run))[0].status is RunStatus.RUNNING
-    outcome = await fleet.set(M.QUARANTINED)
-    assert isinstance(outcome, Done)
-    assert outcome.extras["runs_failed"] == 1
-    (run,) = await fleet.rows(models.Run)
-    assert (run.status, run.error) == (RunStatus.FAILED, "quarantined")
-    assert run.ended_at is not None
-    assert run.duration_ms is not None
-    assert [one.status.value for one in await fleet.rows(models.ToolCall)] == ["DENIED", "FAILED", "SUCCESS"]
-    events = await fleet.rows(models.OpEvent)
-    assert [(one.type.value, one.run_id) for one in events] == [("RUN_FAILED", run.id)]
 
 
 async def test_emg_6_a_project_stays_stopped_while_its_own_mode_says_so(fleet: Fleet) -> None:
