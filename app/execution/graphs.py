@@ -126,7 +126,8 @@ async def _resolve_graph(_root: Any, info: Info, taskId: str) -> JsonObject | No
         .limit(MOST_NODES + 1)
     )
     edges = (
-        select(_EDGE.c.id, _EDGE.c.task_id, _EDGE.c.depends_on_task_id)
+        select(_EDGE.c.id, _EDGE.c.task_id, _EDGE.c.depends_on_task_id, _TASK.c.status)
+        .join(_TASK, and_(_TASK.c.tenant_id == _EDGE.c.tenant_id, _TASK.c.id == _EDGE.c.depends_on_task_id))
         .where(context.reader.tenant(_EDGE), _EDGE.c.parent_task_id == parent.id)  # type: ignore[arg-type]
         .order_by(_EDGE.c.id)
         .limit(MOST_EDGES)
@@ -135,15 +136,15 @@ async def _resolve_graph(_root: Any, info: Info, taskId: str) -> JsonObject | No
     links = list(await context.reading.rows(edges))
     shown = {row.id: row for row in rows[:MOST_NODES]}
     waits = waits_of([(link.task_id, link.depends_on_task_id) for link in links], shown)
+    # What a part waits for may stand outside of those that are shown: the task itself, or one that was left out.
+    others: dict[UUID, list[TaskStatus]] = defaultdict(list)
+    for link in links:
+        others[link.task_id].append(TaskStatus(link.status))
     status = {row_id: TaskStatus(row.status) for row_id, row in shown.items()}
     ready = [
         one
-        for one, others in waits.items()
-        if is_ready(
-            status[one],
-            [status[other] for other in others],
-            waits_for_them=waits_for_dependencies(status[one], shown[one].blocked_reason),
-        )
+        for one, row in shown.items()
+        if is_ready(status[one], others[one], waits_for_them=waits_for_dependencies(status[one], row.blocked_reason))
     ]
     found = cycles(waits)
     takes = {one: minutes_of(row.metadata, row.estimated_cost) for one, row in shown.items()}

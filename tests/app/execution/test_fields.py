@@ -162,6 +162,18 @@ async def test_dag_2_order_readiness_and_critical_path(desk: Desk) -> None:
     assert len(answer.statements) <= 6
 
 
+async def test_dag_2_a_part_that_waits_for_the_whole_is_not_ready(desk: Desk) -> None:
+    """The task itself is none of the parts that are shown, and counts all the same; the two ways to ask agree."""
+    parent = await graph(desk, {"a": [], "b": []})
+    (part,) = [one for one in await desk.rows(models.Task) if one.title == "b"]
+    await desk.tenant.add(
+        models.TaskDependency(parent_task_id=parent.id, task_id=part.id, depends_on_task_id=parent.id)
+    )
+    found = (await ask(desk.tenant.database, desk.human, GRAPH, id=tsk(parent))).data["taskGraph"]
+    assert titles(found["ready"]) == ["a"]
+    assert {node["title"]: node["isReady"] for node in found["nodes"]} == {"a": True, "b": False}
+
+
 async def test_dag_2_a_circle_is_named(desk: Desk) -> None:
     """As an import may have one; then there is no critical path."""
     parent = await graph(desk, {"a": ["b"], "b": ["a"], "c": []})
