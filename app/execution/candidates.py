@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy import Row, TextClause, text
 
 from app.execution.rules.routing import Candidate
+from app.execution.standing import allows
 from app.governance.loading import ENVELOPES, policy_in
 from app.governance.policy.budget import budget_extra
 from db.enums import InstanceState, TaskType
@@ -74,7 +75,7 @@ def _candidate(row: Row[Any], task_type: TaskType, now: datetime) -> Candidate:
     return Candidate(
         id=row.instance_id,
         is_active=row.state == InstanceState.ACTIVE,
-        may_do=not policy.task_types or task_type in policy.task_types,
+        may_do=allows(policy, task_type),
         load=row.load,
         role=row.role,
         successes=int(row.successes),

@@ -24,7 +24,7 @@ class Candidate:
     id: UUID
     is_active: bool
     may_do: bool
-    """Whether its policy allows the task's type; an empty list allows any (RTE-1)."""
+    """Whether its policy allows the task's type, as TASK-3 asks; without a list it allows any (RTE-1, POL-8)."""
     load: int
     """Its tasks that are ASSIGNED or IN_PROGRESS."""
     role: str | None

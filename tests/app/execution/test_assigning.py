@@ -338,6 +338,24 @@ async def test_rte_2_the_best_agent_gets_it(desk: Desk) -> None:
     assert broke.id not in await desk.assignees(task)
 
 
+@pytest.mark.parametrize("types", [[], [TaskType.OPS]])
+async def test_rte_2_who_may_not_do_it_is_no_candidate(desk: Desk, types: list[TaskType]) -> None:
+    """However idle: a list without the type, and one without any (POL-8), would only have TASK-3 refuse them."""
+    other = await desk.registry.version()
+    await desk.tenant.add(
+        models.PolicyEnvelope(
+            name="narrow", version=1, active=True, allowed_task_types=types, attached_to_version_id=other.id
+        )
+    )
+    await desk.agent("narrow", version_id=other.id)
+    busy = await desk.agent("busy")
+    await desk.task(T.IN_PROGRESS, busy)
+    task = await desk.task(type=TaskType.DOCS)
+    outcome = await desk.do("auto_assign_task", task_id=task.id)
+    assert isinstance(outcome, Done), outcome
+    assert await desk.assignees(task) == [busy.id]
+
+
 async def test_rte_2_a_reset_that_is_due_gives_the_budget_back(desk: Desk) -> None:
     """BUD-2: spend of yesterday does not count."""
     due = datetime.now(UTC) - timedelta(minutes=1)
