@@ -16,6 +16,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.execution.rules.work import RUN_CAP
 from app.governance.defaults import LOOP_THRESHOLDS
 from app.governance.loading import APPLIES
 from db.ids import first_id_at
@@ -26,14 +27,17 @@ LONGEST_WINDOW: Final = 24 * 60
 """Minutes that a window of an envelope reaches back at most."""
 TOOL_WINDOW: Final = timedelta(minutes=10)
 """LOOP-1. Within which a tool fails again and again."""
-_LONGEST_RUN: Final = timedelta(hours=2)
-"""A run that began before is not looked at for what failed lately; none is let run for that long (RUN-6)."""
+_USUAL_RUN: Final = 2 * 60
+"""Minutes. What began before is not looked at for what failed lately, unless an envelope lets runs go on for longer
+(RUN-6)."""
 DEFAULTS: Final[Mapping[str, int]] = {**LOOP_THRESHOLDS, "maxFailedRuns": 5, "failedRunWindow": 10}
 """LOOP-1. They always apply: an envelope replaces them key by key."""
 
 _GIVEN: Final = text(
-    "SELECT loop_thresholds::text FROM policy_envelopes"
-    " WHERE tenant_id = :tenant AND active AND jsonb_typeof(loop_thresholds) = 'object'"
+    "SELECT CASE jsonb_typeof(loop_thresholds) WHEN 'object' THEN loop_thresholds::text ELSE '{}' END AS thresholds,"
+    f" CASE jsonb_typeof(caps -> '{RUN_CAP}') WHEN 'number' THEN (caps ->> '{RUN_CAP}')::numeric ELSE 0 END AS longest"
+    " FROM policy_envelopes WHERE tenant_id = :tenant AND active"
+    f" AND (jsonb_typeof(loop_thresholds) = 'object' OR jsonb_typeof(caps -> '{RUN_CAP}') = 'number')"
 )
 
 _LIMITS: Final = ", ".join(f"least((limits.found ->> '{key}')::numeric, 1000000)::int AS \"{key}\"" for key in DEFAULTS)
@@ -187,7 +191,9 @@ class Loop:
 
 async def find_loops(session: AsyncSession, tenant_id: UUID, now: datetime, limit: int) -> list[Loop]:
     """Every task of the tenant that is in a loop: two statements, the thresholds that there are and the detectors."""
-    given = [orjson.loads(row.loop_thresholds) for row in await session.execute(_GIVEN, {"tenant": tenant_id})]
+    envelopes = (await session.execute(_GIVEN, {"tenant": tenant_id})).all()
+    given = [orjson.loads(row.thresholds) for row in envelopes]
+    longest = int(min(max([_USUAL_RUN, *(row.longest for row in envelopes)]), LONGEST_WINDOW))
     found = await session.execute(
         _DETECT,
         {
@@ -197,7 +203,7 @@ async def find_loops(session: AsyncSession, tenant_id: UUID, now: datetime, limi
             "defaults": orjson.dumps(DEFAULTS).decode(),
             "said_since": _since(now, given, "windowMinutes", "pingPongWindowMinutes"),
             "moved_since": _since(now, given, "backAndForthWindowMinutes"),
-            "began_since": first_id_at(now - _LONGEST_RUN),
+            "began_since": first_id_at(now - timedelta(minutes=longest)),
             "failed_since": now - TOOL_WINDOW,
             "least_said": min(_values(given, "maxCommentsPerWindow", "maxPingPong")),
             "least_cycles": min(_values(given, "maxReviewCycles")),

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from app.auth.actor import ActorKind
 from app.commands import Done, command
 from app.execution.ending import end_run, lock_subjects
+from app.execution.rules.work import RUN_CAP
 from app.execution.standing import policies_for
 from app.governance.policy import EffectivePolicy
 from app.unit_of_work import UnitOfWork
@@ -20,8 +21,6 @@ BATCH: Final = 50
 """Most runs of one transaction."""
 LONGEST_RUN: Final = 60
 """Minutes that a run may take where no envelope says anything."""
-CAP: Final = "maxRunMinutes"
-"""Key of an envelope's caps."""
 
 
 @command("execute:runs", OpEventType.RUN_FAILED, callers=(ActorKind.PLATFORM,))
@@ -57,7 +56,7 @@ async def time_out_runs(uow: UnitOfWork, limit: int = BATCH) -> Done:
 
 async def _caps(uow: UnitOfWork) -> list[int]:
     """What any envelope says; most tenants say nothing."""
-    cap = PolicyEnvelope.caps[CAP]
+    cap = PolicyEnvelope.caps[RUN_CAP]
     statement = select(cap).where(
         PolicyEnvelope.tenant_id == uow.tenant_id, PolicyEnvelope.active.is_(True), func.jsonb_typeof(cap) == "number"
     )
@@ -66,7 +65,7 @@ async def _caps(uow: UnitOfWork) -> list[int]:
 
 def longest_run(policy: EffectivePolicy) -> int:
     """Minutes that a run may take under this policy."""
-    return _minutes((policy.values.get("caps") or {}).get(CAP))
+    return _minutes((policy.values.get("caps") or {}).get(RUN_CAP))
 
 
 def _minutes(cap: Any) -> int:

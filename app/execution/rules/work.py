@@ -20,6 +20,8 @@ MOST_ITEMS: Final = 100
 MOST_RETRIES: Final = 3
 """LOOP-3. How often a failed task is tried again before that takes an approval."""
 LONGEST_INTERVAL: Final = 366
+RUN_CAP: Final = "maxRunMinutes"
+"""Key of an envelope's caps: minutes that a run may take (RUN-6)."""
 
 BUDGETS: Final[Mapping[TaskType, Decimal]] = {
     TaskType.CONTENT: Decimal(6),

@@ -222,6 +222,28 @@ async def test_loop_1_repeated_failures(desk: Desk, statuses: list[RunStatus], f
     assert await seen(desk) == (None if found is None else ("REPEATED_FAILURES", found, 5))
 
 
+@pytest.mark.parametrize(("cap", "found"), [(None, None), (240, ("REPEATED_FAILURES", 5, 5))])
+async def test_loop_1_runs_that_may_take_long_are_looked_at_for_as_long(
+    desk: Desk, cap: int | None, found: tuple[str, int, int] | None
+) -> None:
+    """RUN-6. Where a run may take four hours, one that began three hours ago has only just failed."""
+    if cap is not None:
+        await desk.tenant.add(
+            models.PolicyEnvelope(
+                name="long",
+                version=1,
+                active=True,
+                autonomy_tier=2,
+                caps={"maxRunMinutes": cap},
+                attached_to_tenant=True,
+            )
+        )
+    agent = await desk.agent()
+    task = await desk.task(TaskStatus.IN_PROGRESS, agent)
+    await runs(desk, task, agent, [F] * 5, minutes=180)
+    assert await seen(desk) == found
+
+
 @pytest.mark.parametrize(
     ("errors", "columns", "found"),
     [
