@@ -10,6 +10,7 @@ from uuid import UUID
 from app.auth.actor import ActorKind
 from app.commands import Done, Refusal, Refused, command
 from app.execution.answering import Facts, budget_of, claimable_tasks, facts_for
+from app.execution.rules.work import NEEDS_TIER
 from app.execution.standing import is_agent
 from app.governance.policy.action import is_too_deep
 from app.governance.policy.risk import redact, redact_value
@@ -28,6 +29,7 @@ from db.enums import (
     OperatorMode,
     OpEventType,
     PauseCause,
+    TaskStatus,
 )
 from db.models import AgentInstance, Task
 
@@ -184,7 +186,12 @@ async def _judge(uow: UnitOfWork, instance: AgentInstance) -> None:
 async def _answer(uow: UnitOfWork, instance: AgentInstance, facts: Facts, soul_hash: str | None) -> JsonObject:
     """HB-2. The answer, as plain values: an agent that may read nothing gets it too."""
     budget = budget_of(instance, facts.policy.cost_limits, uow.now, facts.zone)
-    may_claim = instance.state is InstanceState.ACTIVE and facts.mode is OperatorMode.NORMAL and not budget.is_exceeded
+    may_claim = (
+        instance.state is InstanceState.ACTIVE
+        and facts.mode is OperatorMode.NORMAL
+        and not budget.is_exceeded
+        and facts.policy.tier >= NEEDS_TIER[TaskStatus.INBOX, TaskStatus.ASSIGNED]
+    )
     return {
         "state": instance.state.value,
         "mode": facts.mode.value,

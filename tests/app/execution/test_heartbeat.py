@@ -233,20 +233,24 @@ async def test_hb_2_what_it_could_claim_is_what_the_claim_gives(desk: Desk) -> N
     assert claimed.row.id == docs.id  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("why", ["paused", "emergency", "budget"])
-async def test_hb_2_nothing_to_claim(desk: Desk, why: str) -> None:
-    """For who may not claim, the list is empty."""
+@pytest.mark.parametrize("why", ["paused", "emergency", "budget", "tier", None])
+async def test_hb_2_nothing_to_claim(desk: Desk, why: str | None) -> None:
+    """For who may not claim, the list is empty; TSK-8: at tier 1 nobody does."""
+    tier = 1 if why == "tier" else 2
+    await desk.tenant.add(
+        models.PolicyEnvelope(name="tier", attached_to_tenant=True, autonomy_tier=tier, version=1, active=True)
+    )
     state = InstanceState.PAUSED if why == "paused" else InstanceState.ACTIVE
     agent = await desk.agent(
         state=state, spend_today=Decimal(2) if why == "budget" else Decimal(0), cost_caps={"dailyUsd": 2}
     )
-    await desk.task()
+    task = await desk.task()
     if why == "emergency":
         await desk.tenant.add(
             models.OperatorControl(id=new_id(), mode=OperatorMode.DRAINING, reason="r", updated_at=ago(minutes=1))
         )
     answer = await beat(desk, agent)
-    assert answer["claimable_tasks"] == []
+    assert [one["id"] for one in answer["claimable_tasks"]] == ([] if why else [str(task.id)])
     assert answer["budget_exceeded"] is (why == "budget")
     assert answer["mode"] == ("DRAINING" if why == "emergency" else "NORMAL")
 
