@@ -13,7 +13,7 @@ from app.execution.commands.values import MINUTES
 from app.execution.rules.graph import would_close_a_cycle
 from app.execution.rules.intake import LONGEST_TITLE
 from app.execution.rules.phases import MOST_PHASES, cut, strategy_of
-from app.execution.rules.work import LONGEST_CONTENT, TERMINAL
+from app.execution.rules.work import BUDGETS, LONGEST_CONTENT, TERMINAL
 from app.execution.standing import lock_task
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
@@ -29,7 +29,7 @@ MOST_EDGES: Final = 2_000
 async def decompose_task(uow: UnitOfWork, task_id: UUID, max_phases: int | None = None) -> Done | Refused:
     """DAG-3. Take a task in INBOX apart into phases, by the strategy of its type, with what waits for what.
 
-    Each phase is a task in INBOX with the parent's priority.
+    Each phase is a task in INBOX with the parent's priority and the budget of its own type (BUD-1).
     """
     most = MOST_PHASES if max_phases is None else max_phases
     if not 1 <= most <= MOST_PHASES:
@@ -49,6 +49,7 @@ async def decompose_task(uow: UnitOfWork, task_id: UUID, max_phases: int | None 
     made: list[Task] = []
     ids = sorted(new_id(uow.now) for _ in phases)  # ids sort by creation, and the first phase comes first
     for at, phase in enumerate(phases):
+        kind = phase.type or task.type
         made.append(
             add_task(
                 uow,
@@ -57,9 +58,10 @@ async def decompose_task(uow: UnitOfWork, task_id: UUID, max_phases: int | None 
                 parent_task_id=task.id,
                 title=f"{phase.verb} — {task.title}"[:LONGEST_TITLE],
                 description=f"{phase.verb} for: {task.description or task.title}"[:LONGEST_CONTENT],
-                type=phase.type or task.type,
+                type=kind,
                 priority=task.priority,
                 estimated_cost=phase.estimated_cost,
+                budget_allocated=BUDGETS[kind],
                 labels=[f"phase:{at}", f"strategy:{strategy.name}"],
                 source=TaskSource.AGENT,
                 idempotency_key=f"decompose-{task.id}-phase-{at}",

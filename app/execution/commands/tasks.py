@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -189,7 +190,8 @@ async def update_task(
     edited = _edited(task, changes)
     before, after = edit(task, edited)
     if "budget_allocated" in edited:
-        task.budget_remaining = None if task.budget_allocated is None else task.budget_allocated - task.actual_cost
+        budget = task.budget_allocated
+        task.budget_remaining = None if budget is None else max(budget - task.actual_cost, Decimal(0))
     note_update(uow, task, before, after, reason)
     return task
 

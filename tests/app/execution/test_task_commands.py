@@ -301,6 +301,8 @@ async def test_task_2_the_budget_takes_its_own_permission(desk: Desk) -> None:
     await desk.do("update_task", task_id=task.id, budget_allocated=9.0)
     now = await desk.get(models.Task, task.id)
     assert (now.budget_allocated, now.budget_remaining) == (Decimal(9), Decimal(7))
+    await desk.do("update_task", task_id=task.id, budget_allocated=1.0)
+    assert (await desk.get(models.Task, task.id)).budget_remaining == 0  # RUN-4: never less than nothing
 
 
 async def test_task_3_the_type_stays_one_that_its_agents_may_do(desk: Desk) -> None:
@@ -351,6 +353,8 @@ async def test_dag_3_a_task_is_taken_apart(desk: Desk) -> None:
         ("Document — Shop", "DOCS", T.INBOX, 1),
     ]
     assert parts[0].description == "Research for: a shop"
+    assert [int(one.budget_allocated or 0) for one in parts] == [5, 8, 8, 3]  # BUD-1: those of their types
+    assert [one.budget_remaining for one in parts] == [one.budget_allocated for one in parts]
     assert (parts[1].estimated_cost, parts[1].labels) == (Decimal("0.6"), ["phase:1", "strategy:engineering"])
     assert (parts[1].source, parts[1].metadata_) == (TaskSource.AGENT, {"estimatedMinutes": 60})
     edges = {(one.task_id, one.depends_on_task_id) for one in await desk.rows(models.TaskDependency)}
