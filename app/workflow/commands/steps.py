@@ -179,9 +179,13 @@ async def _agent_of(uow: UnitOfWork, project_id: UUID, persona: str | None) -> A
 
 
 async def _kind_for(uow: UnitOfWork, agent: AgentInstance) -> TaskType:
-    """WF-3. The first type of work that the agent's policy allows; OPS where it names none."""
+    """WF-3. The first type of work that the agent's policy allows; OPS where it has no list. Raises _CannotBegin."""
     named = (await policies_for(uow, [agent.id]))[agent.id].values["allowed_task_types"]
-    return TaskType.OPS if not named else TaskType(named[0])
+    if named is None:
+        return TaskType.OPS
+    for one in named:
+        return TaskType(one)
+    raise _CannotBegin(f"The policy of {agent.name or 'the agent'} allows no type of task (TASK-3, POL-8).")
 
 
 @command("execute:workflows", OpEventType.WORKFLOW_STEP_COMPLETED, callers=(ActorKind.PLATFORM,))

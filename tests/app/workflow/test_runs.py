@@ -270,6 +270,19 @@ async def test_wf_3_the_agent_with_the_least_work_and_the_first_type_of_its_poli
     assert task.type is TaskType.DOCS
 
 
+async def test_wf_3_an_agent_that_may_do_nothing_is_given_nothing(desk: Desk) -> None:
+    """POL-8: an empty list forbids every type, OPS as well."""
+    line = await make_line(desk)
+    await desk.tenant.add(
+        models.PolicyEnvelope(
+            name="none", attached_to_project_id=desk.tenant.project.id, allowed_task_types=[], version=1, active=True
+        )
+    )
+    run = await line.tick(await line.start())
+    assert "no type of task" in run.steps[0]["error"]
+    assert await desk.rows(models.Task) == []
+
+
 async def test_wf_3_a_template_s_name_is_a_persona_too(desk: Desk) -> None:
     line = await make_line(desk, step("look", "dev", "x"))
     await line.change(models.AgentInstance, line.developer.id, name="somebody")
