@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.governance.loading import ENVELOPES, NEWEST_MODE, SUBJECTS, policy_in
 from app.governance.policy import EffectivePolicy
-from app.governance.policy.budget import BUDGET_EXTRA, budget_extra, narrowed, spent
+from app.governance.policy.budget import BUDGET_EXTRA, budget_extra, money_left, spent
 from app.platform.rules import strictest
 from db.base import JsonObject
 from db.enums import OperatorMode
@@ -151,11 +151,6 @@ class Budget:
 def budget_of(instance: AgentInstance, limits: Mapping[str, Decimal], now: datetime, zone: ZoneInfo) -> Budget:
     """BUD-1 to BUD-3. What is left; a reset that is due counts as done."""
     today, month = spent(instance.spend_today, instance.spend_month, instance.spend_reset_at, now, zone)
-    caps = {name: Decimal(str(cap)) for name, cap in (instance.cost_caps or {}).items() if cap is not None}
-    daily, monthly = (narrowed(limits, caps, name) for name in ("dailyUsd", "monthlyUsd"))
     extra = budget_extra((instance.metadata_ or {}).get(BUDGET_EXTRA), now)
-    left = [
-        *([] if daily is None else [daily + extra - today]),
-        *([] if monthly is None else [monthly - month]),
-    ]
-    return Budget(max(min(left), Decimal(0)) if left else None)
+    left = money_left(limits, instance.cost_caps, today=today, month=month, extra=extra)
+    return Budget(None if left is None else max(left, Decimal(0)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import orjson
 from sqlalchemy import Row, TextClause, text
@@ -14,15 +15,16 @@ from sqlalchemy import Row, TextClause, text
 from app.execution.rules.routing import Candidate
 from app.execution.standing import allows
 from app.governance.loading import ENVELOPES, policy_in
-from app.governance.policy.budget import budget_extra
+from app.governance.policy.budget import budget_extra, money_left, spent
 from db.enums import InstanceState, TaskType
 
 _CANDIDATES: Final = text(
     f"""
 WITH subject AS (
     SELECT instance.tenant_id, instance.id AS instance_id, instance.version_id, instance.project_id,
-        instance.policy_envelope_id, instance.state, instance.spend_today, instance.spend_reset_at,
-        instance.cost_caps, instance.metadata, version.template_id, template.default_role, template.tags
+        instance.policy_envelope_id, instance.state, instance.spend_today, instance.spend_month,
+        instance.spend_reset_at, instance.cost_caps, instance.metadata, version.template_id, template.default_role,
+        template.tags
     FROM agent_instances instance
     JOIN agent_versions version ON version.tenant_id = instance.tenant_id AND version.id = instance.version_id
     JOIN agent_templates template ON template.tenant_id = version.tenant_id AND template.id = version.template_id
@@ -45,8 +47,9 @@ WITH subject AS (
     WHERE tenant_id = :tenant AND project_id = :project
     ORDER BY instance_id, array_position(ARRAY['CEO', 'LEAD', 'SPECIALIST', 'INTERN'], org_position::text)
 )
-SELECT subject.instance_id, subject.state, subject.spend_today, subject.spend_reset_at,
-    subject.cost_caps::text AS cost_caps, (subject.metadata -> 'budgetExtra')::text AS budget_extra,
+SELECT subject.instance_id, subject.state, subject.spend_today, subject.spend_month,
+    subject.spend_reset_at, tenant.timezone, subject.cost_caps::text AS cost_caps,
+    (subject.metadata -> 'budgetExtra')::text AS budget_extra,
     subject.policy_envelope_id, {ENVELOPES}::text AS envelopes,
     tenant.settings -> 'safetyFloor' ->> 'maxTier' AS max_tier,
     coalesce(work.load, 0) AS load, coalesce(done.successes, 0) AS successes, coalesce(done.failures, 0) AS failures,
@@ -80,19 +83,14 @@ def _candidate(row: Row[Any], task_type: TaskType, now: datetime) -> Candidate:
         role=row.role,
         successes=int(row.successes),
         failures=int(row.failures),
-        budget_left=_left(row, policy.cost_limits.get("dailyUsd"), now),
+        budget_left=_left(row, policy.cost_limits, now),
         capabilities=frozenset(tag.casefold() for tag in row.tags or ()),
     )
 
 
-def _left(row: Row[Any], limit: Decimal | None, now: datetime) -> Decimal | None:
-    """US dollars that an agent has left today; a reset that is due counts as done (BUD-1, BUD-2)."""
-    caps = orjson.loads(row.cost_caps) if row.cost_caps else {}
-    own = caps.get("dailyUsd")
-    limits = [one for one in (limit, None if own is None else Decimal(str(own))) if one is not None]
-    if not limits:
-        return None
-    is_over = row.spend_reset_at is not None and now >= row.spend_reset_at
-    spent = Decimal(0) if is_over else row.spend_today
+def _left(row: Row[Any], limits: Mapping[str, Decimal], now: datetime) -> Decimal | None:
+    """US dollars that an agent has left; a reset that is due counts as done (BUD-1, BUD-2)."""
+    caps = orjson.loads(row.cost_caps) if row.cost_caps else None
+    today, month = spent(row.spend_today, row.spend_month, row.spend_reset_at, now, ZoneInfo(row.timezone))
     extra = budget_extra(orjson.loads(row.budget_extra) if row.budget_extra else None, now)
-    return min(limits) + extra - spent
+    return money_left(limits, caps, today=today, month=month, extra=extra)

@@ -41,7 +41,9 @@ class TaskRecommendation:
     parts: list[ScorePart] = key("What the score is made of.")
     reasoning: str = key("The parts in words.")
     load: int = key("Its tasks that are ASSIGNED or IN_PROGRESS.")
-    budget_left_usd: float | None = key("What it may still spend today in US dollars; null for no limit.")
+    budget_left_usd: float | None = key(
+        "What it may still spend in US dollars, today and this month; null for no limit."
+    )
     delegation_score: float = key("How well a part of another task would be with it, about 0 to 90 (RTE-3).")
     delegation_parts: list[ScorePart] = key("What that score is made of.")
 

@@ -33,7 +33,7 @@ class Candidate:
     failures: int = 0
     """Of tasks of this type."""
     budget_left: Decimal | None = None
-    """US dollars left today; None for no limit."""
+    """US dollars left of today's and of this month's limit, the lesser; None for no limit."""
     capabilities: frozenset[str] = frozenset()
 
     @property

@@ -112,6 +112,20 @@ def narrowed(limits: Mapping[str, Decimal], caps: Mapping[str, Decimal], name: s
     return min(own, given)
 
 
+def money_left(
+    limits: Mapping[str, Decimal], caps: Mapping[str, Any] | None, *, today: Decimal, month: Decimal, extra: Decimal
+) -> Decimal | None:
+    """US dollars that an agent may still spend: the least of what is left of today's limit, with what was added to it,
+    and of this month's (BUD-1 to BUD-3); below 0 where more is spent, None without a limit."""
+    own = {name: Decimal(str(cap)) for name, cap in (caps or {}).items() if cap is not None}
+    daily, monthly = (narrowed(limits, own, name) for name in ("dailyUsd", "monthlyUsd"))
+    left = [
+        *([] if daily is None else [daily + extra - today]),
+        *([] if monthly is None else [monthly - month]),
+    ]
+    return min(left) if left else None
+
+
 def dollars(amount: Decimal) -> str:
     """An amount of money in words."""
     return f"{amount.normalize():f} US dollars"

@@ -324,6 +324,7 @@ async def test_rte_2_the_best_agent_gets_it(desk: Desk) -> None:
         await desk.task(T.IN_PROGRESS, busy)
     await desk.agent("paused", InstanceState.PAUSED)
     broke = await desk.agent("broke", cost_caps={"dailyUsd": 1}, spend_today=1)
+    month = await desk.agent("month", cost_caps={"dailyUsd": 1, "monthlyUsd": 5}, spend_month=5)
     task = await desk.task()
     outcome = await desk.do("auto_assign_task", task_id=task.id)
     assert isinstance(outcome, Done), outcome
@@ -335,7 +336,7 @@ async def test_rte_2_the_best_agent_gets_it(desk: Desk) -> None:
     assert await desk.assignees(task) == [idle.id, busy.id]
     none = await desk.do("auto_assign_task", task_id=task.id)
     assert isinstance(none, Refused)
-    assert broke.id not in await desk.assignees(task)
+    assert not {broke.id, month.id} & set(await desk.assignees(task))
 
 
 @pytest.mark.parametrize("types", [[], [TaskType.OPS]])
