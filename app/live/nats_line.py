@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Callable
 from typing import Final
 
-import nats
 import nats.errors
 import structlog
 from nats.aio.client import Client as NatsClient
@@ -18,6 +17,7 @@ from app.live.doorbell import RETRY_SECONDS, again_and_again
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.live")
 
 _SUBJECT: Final = "fleetgraph.doorbell"
+_CLOSE_SECONDS: Final = 2.0
 
 
 class NatsLine:
@@ -37,6 +37,7 @@ class NatsLine:
             raise ConnectionError("the line to NATS is down")
         for text in texts:
             await self._client.publish(_SUBJECT, text.encode())
+            _heed_cancellation()
 
     async def _attempt(self, hear: Callable[[str], None], restored: Callable[[], None]) -> None:
         try:
@@ -59,19 +60,21 @@ class NatsLine:
         async def complain(error: Exception) -> None:
             log.debug("doorbell_nats", error=type(error).__name__)
 
-        client = await nats.connect(
-            self._url,
-            name="fleetgraph",
-            no_echo=True,
-            connect_timeout=5,
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=RETRY_SECONDS,
-            error_cb=complain,
-            reconnected_cb=back,
-            closed_cb=over,
-        )
+        client = NatsClient()
         try:
+            await client.connect(
+                self._url,
+                name="fleetgraph",
+                no_echo=True,
+                connect_timeout=5,
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RETRY_SECONDS,
+                error_cb=complain,
+                reconnected_cb=back,
+                closed_cb=over,
+            )
+            _heed_cancellation()
             await client.subscribe(_SUBJECT, cb=arrived)
             self._client = client
             restored()
@@ -79,4 +82,13 @@ class NatsLine:
         finally:
             self._client = None
             with contextlib.suppress(Exception):
-                await client.close()
+                async with asyncio.timeout(_CLOSE_SECONDS):  # a server that stands still takes no good-bye
+                    await client.close()
+
+
+def _heed_cancellation() -> None:
+    """The client keeps to itself a cancellation that comes while it waits for its server: it catches it where it
+    flushes, and connects by way of `asyncio.wait_for`, which may lose it. Who cancelled would wait for ever."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -163,6 +163,39 @@ async def test_a_gateway_starts_before_its_nats_server() -> None:
     assert server_later is not None
 
 
+async def test_a_nats_server_that_stands_still_holds_up_no_gateway_that_stops() -> None:
+    """It takes nothing any more, not even the good-bye."""
+    async with nats_server() as server:
+        line = NatsLine(server.url)
+        bell = Doorbell(line)
+        ear = Ear(bell)
+        running = asyncio.create_task(bell.run())
+        await until(lambda: ear.restored > 0)
+        with server.standing_still():
+            sending = asyncio.create_task(line.send(["x" * 500_000] * 40))  # more than the buffers on the way take
+            await asyncio.sleep(1)
+            assert not sending.done()
+            async with asyncio.timeout(5):
+                await cancelled(sending)
+                await cancelled(running)
+            assert sending.cancelled()
+
+
+async def test_a_line_ends_at_whatever_moment_of_its_beginning_it_is_told_to() -> None:
+    """The moment after the server's answer too, in which the client's own waiting ends and loses a cancellation."""
+    async with nats_server() as server:
+        turns = begun = 0
+        while begun < 20:
+            restored = asyncio.Event()
+            running = asyncio.create_task(NatsLine(server.url).run(lambda _text: None, restored.set))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            begun += restored.is_set()
+            async with asyncio.timeout(5):
+                await cancelled(running)
+            turns += 1 + turns // 50
+
+
 async def test_a_command_rings_after_its_commit_for_its_log_and_for_its_rows(registry: Registry) -> None:
     """The number is the one that was committed; whoever hears the ring finds it."""
     bell = Doorbell()
