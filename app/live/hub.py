@@ -375,7 +375,8 @@ def _end(watched: _Watched, error: Callable[[str | None], GraphQLError]) -> None
 
 
 async def _end_of(slot: _Slot) -> None:
-    await asyncio.wait([slot.starting])
+    # One that waits for a database that is away would wait for as long.
+    await cancelled(slot.starting)
     if not slot.starting.cancelled() and slot.starting.exception() is None:
         await slot.starting.result().close()
 

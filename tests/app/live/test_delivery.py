@@ -174,6 +174,21 @@ async def test_a_gateway_that_stops_ends_each_stream_with_its_cursor_within_five
     assert heard[3][1]["errors"][0]["extensions"] == {"code": "STREAM_INTERRUPTED", "cursor": "3"}
 
 
+async def test_a_gateway_stops_though_a_group_waits_for_the_database_to_begin(
+    connections: Connections, tmp_path: Path, tenant: TenantUnderTest
+) -> None:
+    """The figures of a pulse's beginning are asked for as long as the database is away."""
+    async with running(connections, tmp_path) as gateway:
+        live = gateway.application.gateway.live
+        async with socket_of(gateway, await gateway.token(tenant)) as socket, tenant.database.platform() as holding:
+            await holding.execute(text("LOCK TABLE runs"))
+            await socket.subscribe("subscription { fleetPulse(windowSeconds: 5) { until } }")
+            await until(lambda: live.figures()["groups"] == 1)
+            began = asyncio.get_running_loop().time()
+            await gateway.stop()
+            assert asyncio.get_running_loop().time() - began < 10
+
+
 @asynccontextmanager
 async def events(
     gateway: Gateway, query: str, token: str, accept: str = "text/event-stream", **variables: Any
