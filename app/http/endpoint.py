@@ -8,6 +8,7 @@ refusal is decided once.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -116,9 +117,10 @@ class GraphQLEndpoint:
     async def drain(self, seconds: float) -> None:
         """Come to an end with what is open, before the server closes it: see `Sockets.drain`. Streams over HTTP end
         by themselves, once whoever fills them has ended them."""
+        until = time.monotonic() + seconds
         await self.sockets.drain(seconds)
         if self._open:
-            await asyncio.wait(self._open, timeout=seconds)
+            await asyncio.wait(self._open, timeout=max(0.0, until - time.monotonic()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -170,13 +171,14 @@ class _Socket:
             await cancelled(reader, *self._tasks, *([self._emptying] if self._emptying is not None else []))
 
     async def drain(self, seconds: float) -> None:
-        """Complete the subscriptions, wait for the rest, close."""
+        """Complete the subscriptions, wait for the rest, close: all of it in so many seconds."""
+        until = time.monotonic() + seconds
         for subscription in list(self._streams.values()):
             subscription.finish(())
         rest = list(self._operations.values())
         if rest:
             await asyncio.wait(rest, timeout=seconds)
-        await self._emptied(seconds)
+        await self._emptied(max(0.0, until - time.monotonic()))
         self._end(Close.SERVICE_RESTART, "The gateway is stopping")
 
     async def _emptied(self, seconds: float) -> None:

@@ -189,6 +189,36 @@ async def test_a_gateway_stops_though_a_group_waits_for_the_database_to_begin(
             assert asyncio.get_running_loop().time() - began < 10
 
 
+async def test_draining_takes_as_long_as_it_may_and_no_longer(rung: TenantUnderTest, gateway: Gateway) -> None:
+    """A query that waits and a client that reads nothing do not add up."""
+    sockets, bell = gateway.application.gateway.sockets, rung.database.bell
+    token = await gateway.token(rung)
+    async with (
+        rung.database.platform() as holding,
+        connect(
+            gateway.socket_url,
+            subprotocols=[Subprotocol("graphql-transport-ws")],
+            compression=None,
+            max_queue=1,
+            ping_interval=None,
+            close_timeout=0.1,
+        ) as slow,
+    ):
+        await holding.execute(text("LOCK TABLE runs"))
+        await slow.send(json.dumps({"type": "connection_init", "payload": {"authorization": f"Bearer {token}"}}))
+        for name, query in (("query", "{ runs(first: 1) { edges { node { id } } } }"), ("wide", WIDE)):
+            await slow.send(json.dumps({"type": "subscribe", "id": name, "payload": {"query": query}}))
+        await until(lambda: gateway.application.gateway.live.figures()["subscribers"] == 1)
+        (socket,) = sockets._open
+        while len(socket._queue) < 20:
+            await write_large(rung, 40, bell)
+            await asyncio.sleep(0.05)
+        assert "query" in socket._operations
+        began = asyncio.get_running_loop().time()
+        await gateway.application.gateway.endpoint.drain(2)
+        assert asyncio.get_running_loop().time() - began < 3.5
+
+
 @asynccontextmanager
 async def events(
     gateway: Gateway, query: str, token: str, accept: str = "text/event-stream", **variables: Any
