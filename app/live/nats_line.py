@@ -69,7 +69,7 @@ class NatsLine:
                 connect_timeout=5,
                 allow_reconnect=True,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=RETRY_SECONDS,
+                reconnect_time_wait=RETRY_SECONDS,  # type: ignore[arg-type]  # seconds, and parts of them do
                 error_cb=complain,
                 reconnected_cb=back,
                 closed_cb=over,
