@@ -17,7 +17,7 @@ from app.auth.setup import open_authenticator
 from app.database import find_connections, open_database
 from app.graph.context import OperationContext
 from app.graph.documents import Operation
-from app.graph.errors import RateLimited, Unauthenticated
+from app.graph.errors import RateLimited, StreamInterrupted, Unauthenticated
 from app.graph.execution import Executor, Hooks, Report
 from app.graph.limits import Limits
 from app.graph.rates import Rate
@@ -31,11 +31,13 @@ from app.http.metrics import Metrics
 from app.http.tasks import cancelled
 from app.live.doorbell import Doorbell, PostgresLine
 from app.live.hub import Live
+from app.live.outages import AWAY, is_outage
 from app.query.compiler import Compiler
 from app.schema import schema
 from app.sealing import open_seal
 from app.settings import DoorbellKind, Settings, SettingsError
 from app.telemetry.writing import EventWriter
+from db.pool import OF_THE_DRIVER
 from db.session import Database, Reading
 from db.version import current_version, head_version
 
@@ -129,11 +131,16 @@ class Gateway:
             yield OperationContext(actor, reading, request_id, self.metrics.loader_batch)
 
     async def renew(self, actor: Actor) -> Actor:
-        """The caller of an open connection, as the database has them now. Raises Unauthenticated."""
+        """The caller of an open connection, as the database has them now. Raises Unauthenticated, and
+        StreamInterrupted while the database is away."""
         try:
             return await self.authenticator.renew(actor)
         except TokenRejected:
             raise Unauthenticated("This caller may not come in any more.") from None
+        except OF_THE_DRIVER as error:
+            if is_outage(error):
+                raise StreamInterrupted(AWAY, None) from error
+            raise
 
     def instance_token(self, actor: Actor, instance_id: str, epoch: int) -> str | None:
         """A token for an agent of the caller's tenant; None where the gateway has no key to sign with."""

@@ -77,6 +77,7 @@ class Member:
         self.replaying: asyncio.Task[None] | None = None
         self.ended = False
         self._left = left
+        group.everybody[self] = None
 
     def push(self, message: Message) -> bool:
         """Queue an event. A client that does not keep up is told, and its stream ends: False."""
@@ -102,6 +103,7 @@ class Member:
         if self.replaying is not None:
             self.replaying.cancel()
         self.group.members.pop(self, None)
+        self.group.everybody.pop(self, None)
         self._left(self)
 
 
@@ -113,6 +115,10 @@ class Group(ABC):
         self.follower = follower
         self.members: dict[Member, None] = {}
         """Those who get what comes from now on. Whoever is still catching up is not among them."""
+        self.everybody: dict[Member, None] = {}
+        """Those too who wait for their beginning, or are still catching up."""
+        self.failed = False
+        """Whether it came to its end by a mistake: nobody hears anything of it any more."""
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -198,7 +204,8 @@ class Group(ABC):
             await working
         except Exception:
             log.error("live_group_failed", request_id=self.asking.request_id, exc_info=True)
-            for member in list(self.members):
+            self.failed = True
+            for member in list(self.everybody):
                 member.end(Internal(member.request_id))
 
 

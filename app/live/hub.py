@@ -20,7 +20,7 @@ from app.auth.actor import Actor, ActorKind
 from app.auth.claims import TokenRejected
 from app.graph.context import OperationContext
 from app.graph.documents import Operation, Refused
-from app.graph.errors import ErrorCode, Forbidden, RateLimited, StreamInterrupted, Unauthenticated
+from app.graph.errors import ErrorCode, Forbidden, Internal, RateLimited, StreamInterrupted, Unauthenticated
 from app.graph.execution import Executor
 from app.graph.registry import ENTITIES, camel
 from app.graph.selection import Selection, select
@@ -29,6 +29,7 @@ from app.http.tasks import cancelled
 from app.live.field import LiveField
 from app.live.follower import Follower
 from app.live.group import Asking, Group, Member, OpenContext
+from app.live.outages import AWAY, is_outage
 from app.live.tails import Changed
 from db.bell import Feed
 from db.models import AgentInstance, Operator, Role, RoleAssignment, Tenant
@@ -181,10 +182,12 @@ class Live:
             raise RateLimited(1, f"{limit} streams of this caller are open; end one of them first.")
         self._streams[principal] += 1
         member: Member | None = None
+        after: int | None = None
         try:
             async with self._open_context(actor, request_id) as context:
                 selection = select(self._executor, operation, variables, context)
             source = _live_field(selection).open(actor, selection.arguments)
+            after = source.after
             asking = Asking(selection, actor, request_id, self._open_context)
             follower = await self._follower(actor.tenant_id)
             key = group_key(selection, actor, source.is_personal)
@@ -197,13 +200,18 @@ class Live:
                 raise
             member = Member(group, sink, actor, request_id, lambda left: self._left(left, key, slot))
             self._watch(member)
-            await group.join(member, source.after)
+            if group.failed:  # between its start and now
+                raise Internal(request_id)
+            await group.join(member, after)
             return member
-        except BaseException:
+        except BaseException as error:
             if member is not None:
                 member.close()  # which gives its place back
             else:
                 self._give_back(principal)
+            if isinstance(error, Exception) and not isinstance(error, GraphQLError) and is_outage(error):
+                log.warning("live_subscribe_failed", request_id=request_id, error=type(error).__name__)
+                raise StreamInterrupted(AWAY, None if after is None else str(after)) from error
             raise
 
     async def _follower(self, tenant_id: UUID) -> Follower:

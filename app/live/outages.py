@@ -8,6 +8,8 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from db.pool import OF_THE_CONNECTION, PoolExhausted
 
+AWAY: Final = "The database is away."
+"""What a client is told who asks meanwhile, and is to come back."""
 _CONNECTION_TROUBLE = ("08", "57P", "53300", "25006")
 """SQLSTATE of what ends a connection, or keeps one from being made; 25006: the primary became a replica."""
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
@@ -18,6 +19,8 @@ from websockets.typing import Subprotocol
 
 from app.live.group import Member
 from app.live.log_group import LogGroup
+from app.live.queue_group import QueueGroup
+from db import roles
 from db.connections import Connections
 from db.enums import OpEventType
 from tests.app.live.events import write
@@ -360,6 +363,44 @@ async def test_a_caller_has_so_many_connections_and_so_many_streams(
             await (await socket.subscribe(TAIL)).quiet(0.2)
         async with socket_of(gateway, token):
             pass
+
+
+async def test_a_group_that_fails_ends_those_too_who_wait_for_their_beginning(
+    rung: TenantUnderTest, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake of ours is told, and nobody comes into a group that is over."""
+    queue = "subscription { approvalQueue { step } }"
+    async with socket_of(gateway, await gateway.token(rung)) as socket:
+        with monkeypatch.context() as broken:
+            broken.setattr(QueueGroup, "_snapshot", lambda _group: 1 / 0)
+            ended = await (await socket.subscribe(queue)).ending()
+            assert ended.extensions["code"] == "INTERNAL"
+        assert await (await socket.subscribe(queue)).data() == {"step": "SNAPSHOT"}
+
+
+async def test_who_subscribes_while_the_database_goes_away_is_told_to_come_back_with_the_cursor(
+    rung: TenantUnderTest, gateway: Gateway, connections: Connections
+) -> None:
+    """No mistake of theirs or ours: STREAM_INTERRUPTED."""
+    await write(rung, 3)
+    url = connections.owner.url.replace(roles.OWNER, "postgres", 1)
+    holding, ending = await asyncpg.connect(url), await asyncpg.connect(url)
+    try:
+        async with socket_of(gateway, await gateway.token(rung)) as socket:
+            async with holding.transaction():
+                await holding.execute("LOCK TABLE gateway.tenant_counters")
+                stream = await socket.subscribe(TAIL, after="1")
+                while not await ending.fetchval(  # noqa: ASYNC110 - the other side knows nothing of this test
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                    "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                ):
+                    await asyncio.sleep(0.02)
+                assert (await stream.ending()).extensions == {"code": "STREAM_INTERRUPTED", "cursor": "1"}
+            again = await socket.subscribe(TAIL, after="1")
+            assert [(await again.data())["seq"] for _ in range(2)] == ["2", "3"]
+    finally:
+        await holding.close()
+        await ending.close()
 
 
 async def test_decision_8_a_cursor_that_retention_has_overtaken_names_the_oldest_number(

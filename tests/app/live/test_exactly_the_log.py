@@ -232,6 +232,25 @@ async def play(
     return followers
 
 
+async def test_who_subscribes_while_the_database_is_away_is_told_to_come_back(
+    server: EmbeddedPostgres, connections: Connections, tenant: TenantUnderTest, tmp_path: Path
+) -> None:
+    """And need not open another socket for it."""
+    gateway = await start_gateway(connections, tmp_path)
+    try:
+        await write(tenant)
+        async with socket_of(gateway, await gateway.token(tenant)) as socket:
+            await asyncio.to_thread(server.stop)
+            try:
+                ended = await (await socket.subscribe(TAIL, after="0")).ending()
+            finally:
+                await asyncio.to_thread(server.start)
+            assert ended.extensions["code"] == "STREAM_INTERRUPTED"
+            assert (await (await socket.subscribe(TAIL, after="0")).data())["seq"] == "1"
+    finally:
+        await gateway.stop()
+
+
 async def test_every_sequence_is_exactly_the_log_whatever_is_restarted(
     server: EmbeddedPostgres, connections: Connections, tenant: TenantUnderTest, tmp_path: Path
 ) -> None:
