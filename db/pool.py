@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -17,6 +18,10 @@ from db.connections import Connection
 from db.json_text import dump_json
 
 CONNECT_SECONDS: Final = 10
+CLOSE_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 5.0
+"""How much longer than a statement may take its answer may be on its way. Then nobody is there any more: a machine that
+is gone, or a firewall that has forgotten the connection, says nothing of it."""
 # InternalClientError: the server has said good-bye, and the end of the stream has not come yet. Until then asyncpg
 # takes the connection for one that is in the midst of something; it closes it once somebody has tried.
 OF_THE_CONNECTION: Final = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -54,8 +59,8 @@ def open_pool(
     """A pool of at most `size` connections; `settings` are Postgres settings of each of them.
 
     A connection that the server has closed is noticed when it is taken from the pool, without asking the server
-    (asyncpg sees the end of the stream): pinging would cost three round trips each time. What cannot be noticed so, a
-    network that fell silent, is mended by `begin`.
+    (asyncpg sees the end of the stream): pinging would cost three round trips each time. What cannot be noticed so is
+    mended by `begin`, and a network that fell silent by waiting no longer than an answer may take.
     """
     own = {"application_name": "fleetgraph", **connection.server_settings, **(settings or {})}
     engine = create_async_engine(
@@ -81,6 +86,18 @@ def _refuse_closed(connection: Any, _record: Any, _proxy: Any) -> None:
         raise DisconnectionError("the server closed the connection")  # the pool opens another one instead
 
 
+async def close_pool(engine: AsyncEngine) -> None:
+    """Close the connections that nobody holds; without a good-bye where the server takes none."""
+    seconds = CLOSE_SECONDS
+    while True:
+        try:
+            async with asyncio.timeout(seconds):
+                await engine.dispose()
+                return
+        except TimeoutError:
+            seconds = 0.1  # the one that was waited for is closed by now, and the next are no better
+
+
 async def take(engine: AsyncEngine) -> AsyncConnection:
     """A connection from the pool, for the caller to close. Raises PoolExhausted."""
     try:
@@ -100,11 +117,13 @@ def driver_of(connection: AsyncConnection) -> Any:
     return opened.connection.driver_connection
 
 
-async def fetch_row(engine: AsyncEngine, sql: str, arguments: Sequence[Any]) -> Mapping[str, Any] | None:
+async def fetch_row(
+    engine: AsyncEngine, sql: str, arguments: Sequence[Any], seconds: float
+) -> Mapping[str, Any] | None:
     """The first row of a statement that only reads and needs no transaction; `sql` has $1, $2 … for the arguments.
 
-    Where a connection turns out dead the statement is sent again, on the next. Raises PoolExhausted and asyncpg's
-    errors.
+    Where a connection turns out dead the statement is sent again, on the next. Raises PoolExhausted, asyncpg's errors,
+    and TimeoutError where no answer comes in so many `seconds`.
     """
     pool: Any = engine.pool
     for left in range(pool.size(), -1, -1):  # after a failover all that are open may be dead
@@ -112,8 +131,12 @@ async def fetch_row(engine: AsyncEngine, sql: str, arguments: Sequence[Any]) -> 
         try:
             driver = driver_of(connection)
             try:
-                found: Mapping[str, Any] | None = await driver.fetchrow(sql, *arguments)
+                async with asyncio.timeout(seconds):
+                    found: Mapping[str, Any] | None = await driver.fetchrow(sql, *arguments)
                 return found
+            except TimeoutError as error:
+                await connection.invalidate(error)
+                raise
             except OF_THE_DRIVER as error:
                 if not driver.is_closed():
                     raise
@@ -130,7 +153,7 @@ async def begin(engine: AsyncEngine, tenant_id: UUID, *, read_only: bool = False
     its statements.
 
     Where a connection turns out dead the next one is taken: nothing has been done on it yet. Raises PoolExhausted,
-    SQLAlchemy's errors where none can be opened, and asyncpg's errors.
+    SQLAlchemy's errors where none can be opened, asyncpg's errors, and TimeoutError where no answer comes.
     """
     # One message, one round trip. The tenant is gone with the transaction, and a UUID needs no quoting.
     mode = " ISOLATION LEVEL REPEATABLE READ, READ ONLY" if read_only else ""
@@ -151,7 +174,8 @@ async def begin(engine: AsyncEngine, tenant_id: UUID, *, read_only: bool = False
 async def _open(connection: AsyncConnection, opening: str) -> None:
     try:
         driver = driver_of(connection)
-        await driver.execute(opening)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await driver.execute(opening)
         # SQLAlchemy would begin a transaction with its first statement; now it has only to end this one.
         _adapted(connection)._transaction = _Begun(driver)
     except BaseException as error:

@@ -19,9 +19,8 @@ from uuid import UUID
 import asyncpg
 
 from db.connections import Connection
-from db.pool import CONNECT_SECONDS, OF_THE_DRIVER, SHORT_STATEMENTS, STATEMENTS, PoolExhausted
+from db.pool import CLOSE_SECONDS, CONNECT_SECONDS, OF_THE_DRIVER, SHORT_STATEMENTS, STATEMENTS, PoolExhausted
 
-_CLOSE_SECONDS: Final = 5.0
 _SETTINGS: Final = {
     "default_transaction_read_only": "on",
     **SHORT_STATEMENTS,
@@ -65,7 +64,7 @@ class ReadConnection:
     async def close(self) -> None:
         """Close it, once a statement that was cancelled has come to its end."""
         with contextlib.suppress(Exception):
-            await self._driver.close(timeout=_CLOSE_SECONDS)
+            await self._driver.close(timeout=CLOSE_SECONDS)
 
 
 class ReadPool:

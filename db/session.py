@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from db.bell import EVERYWHERE, Bell, Feed, NoBell
 from db.callers import watch, written
 from db.connections import Connections
-from db.pool import SHORT_STATEMENTS, PoolExhausted, begin, fetch_row, open_pool, take
+from db.pool import ANSWER_SECONDS, SHORT_STATEMENTS, PoolExhausted, begin, close_pool, fetch_row, open_pool, take
 from db.reads import ReadPool
 from db.writing import Writing
 
@@ -71,8 +71,9 @@ class Reading:
     async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
         """Run one statement and fetch all of its rows.
 
-        Raises PoolExhausted, SQLAlchemy's DBAPIError, and RuntimeError after the end of the operation. A statement that
-        fails takes the snapshot with it; what is asked after that fails because of it (`__cause__`).
+        Raises PoolExhausted, SQLAlchemy's DBAPIError, TimeoutError where the network fell silent, and RuntimeError
+        after the end of the operation. A statement that fails takes the snapshot with it; what is asked after that
+        fails because of it (`__cause__`).
         """
         async with self._lock:
             if self._closed:
@@ -81,7 +82,8 @@ class Reading:
                 self._connection = await begin(self._engine, self._caller.tenant_id, read_only=True)
             self.statements += 1
             try:
-                result = await self._connection.execute(statement)
+                async with asyncio.timeout(self.database.answer_seconds):
+                    result = await self._connection.execute(statement)
             except (DBAPIError, PendingRollbackError) as error:
                 if self._failure is not None:
                     raise error from self._failure
@@ -149,6 +151,8 @@ class Database:
                 connections.read, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits
             )
         self.reads = ReadPool(connections.read, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
+        self.answer_seconds = statement_timeout_ms / 1_000 + ANSWER_SECONDS
+        """How long a statement of a request may be without an answer."""
         self.reads_behind = connections.read != connections.gateway
         """Whether queries may be answered by a replica, which follows the primary with a delay."""
         self._platform = open_pool(connections.platform, size=platform_pool_size, wait_seconds=_PLATFORM_WAIT_SECONDS)
@@ -208,10 +212,10 @@ class Database:
         `sql` has $1, $2 … for the arguments, and only reads: where the connection turns out dead it is sent again, on
         another one. Raises PoolExhausted and asyncpg's errors.
         """
-        return await fetch_row(self.engine, sql, arguments)
+        return await fetch_row(self.engine, sql, arguments, self.answer_seconds)
 
     async def close(self) -> None:
         """Close every pool."""
         await self.reads.close()
         for engine in {self.engine, self.read_engine, self._platform}:
-            await engine.dispose()
+            await close_pool(engine)

@@ -33,6 +33,9 @@ _CHANNEL: Final = "fleetgraph_doorbell"
 RETRY_SECONDS: Final = 0.5
 """Pause before a line that broke is tried again; it grows."""
 _LONGEST_RETRY_SECONDS: Final = 5.0
+_ANSWER_SECONDS: Final = 10.0
+_SILENCE_SECONDS: Final = 20.0
+"""How long the line to Postgres may be idle before it is asked whether it is still there."""
 _PER_NOTIFY: Final = 60
 """Rings of one NOTIFY, which takes 8,000 bytes (trap 29): each is 33 to 80 characters."""
 
@@ -155,6 +158,7 @@ class PostgresLine:
     def __init__(self, gateway: Connection) -> None:
         self._gateway = gateway
         self._connection: asyncpg.Connection | None = None
+        self._speaking = asyncio.Lock()
 
     async def run(self, hear: Callable[[str], None], restored: Callable[[], None]) -> None:
         """Listen, again and again, until cancelled."""
@@ -162,15 +166,16 @@ class PostgresLine:
 
     async def send(self, texts: list[str]) -> None:
         """One statement, however many texts. Raises ConnectionError where the line is down."""
-        if self._connection is None:
-            raise ConnectionError("the line to Postgres is down")
-        await self._connection.execute("SELECT pg_notify($1, one) FROM unnest($2::text[]) AS one", _CHANNEL, texts)
+        async with self._speaking:
+            if self._connection is None:
+                raise ConnectionError("the line to Postgres is down")
+            await self._connection.execute("SELECT pg_notify($1, one) FROM unnest($2::text[]) AS one", _CHANNEL, texts)
 
     async def _listen(self, hear: Callable[[str], None], restored: Callable[[], None]) -> None:
         connection = await asyncpg.connect(
             self._gateway.url,
-            timeout=10,
-            command_timeout=10,
+            timeout=_ANSWER_SECONDS,
+            command_timeout=_ANSWER_SECONDS,
             server_settings={"application_name": "fleetgraph-doorbell", **self._gateway.server_settings},
         )
         ended = asyncio.Event()
@@ -179,7 +184,12 @@ class PostgresLine:
             await connection.add_listener(_CHANNEL, lambda _connection, _pid, _channel, text: hear(text))
             self._connection = connection
             restored()
-            await ended.wait()
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_SILENCE_SECONDS):
+                        await ended.wait()
+                        return
+                await self.send([])  # raises where the line fell silent, and nobody says so
         finally:
             self._connection = None
             with contextlib.suppress(Exception):

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from app.http.tasks import cancelled
 from app.live.outages import is_outage
 from db import models, roles
 from db.connections import Connections, embedded_connections
@@ -212,6 +213,35 @@ async def test_an_operation_whose_connection_was_told_of_its_end_knows_what_befe
         assert is_outage(lost.value)
         await _read(tenant)
     await database.close()
+
+
+@pytest.mark.parametrize("when", ["idle", "fetching", "reading"])
+async def test_a_connection_that_fell_silent_is_given_up(
+    when: str, server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing says that a machine is gone; without an end to the waiting it lasts until the kernel gives up."""
+    monkeypatch.setattr("db.pool.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("db.session.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("db.pool.CLOSE_SECONDS", 1)
+    ways: list[asyncio.Task[None]] = []
+    async with relayed(server, tmp_path, ways) as through:
+        database = Database(through, pool_size=1, statement_timeout_ms=1_000)
+        tenant = await make_tenant(database)
+        async with asyncio.timeout(20):
+            if when == "reading":
+                async with database.read(tenant.actor()) as reading:
+                    await reading.rows(PROJECTS)
+                    await cancelled(*ways)
+                    with pytest.raises(TimeoutError) as silent:
+                        await reading.rows(PROJECTS)
+            else:
+                await cancelled(*ways)
+                with pytest.raises(TimeoutError) as silent:
+                    await (_read if when == "idle" else _fetch)(tenant)
+            assert is_outage(silent.value)
+            await _read(tenant)
+            await cancelled(*ways)
+            await database.close()
 
 
 async def test_an_operation_that_loses_its_snapshot_fails_and_the_next_works(database: Database) -> None:

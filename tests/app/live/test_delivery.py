@@ -17,15 +17,18 @@ from sqlalchemy import text
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
+from app.http.tasks import cancelled
 from app.live.group import Member
 from app.live.log_group import LogGroup
 from app.live.queue_group import QueueGroup
 from db import roles
 from db.connections import Connections
+from db.embedded import EmbeddedPostgres
 from db.enums import OpEventType
 from tests.app.live.events import write
 from tests.app.live.gateway import Gateway, running, socket_of, until
 from tests.conftest import TenantUnderTest
+from tests.db.relay import relayed
 
 TAIL = "subscription ($after: Seq) { opEvents(after: $after) { seq type } }"
 DEEP = """subscription { opEvents { seq project { name slug instances(first: 1) { totalCount } } } }"""
@@ -401,6 +404,28 @@ async def test_who_subscribes_while_the_database_goes_away_is_told_to_come_back_
     finally:
         await holding.close()
         await ending.close()
+
+
+async def test_a_stream_goes_on_after_the_way_to_the_database_fell_silent(
+    postgres: EmbeddedPostgres, tenant: TenantUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever follows the tenant waits for an answer as long as one may take, and then asks on another connection."""
+    monkeypatch.setattr("db.pool.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("db.session.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("db.pool.CLOSE_SECONDS", 1)
+    monkeypatch.setattr("app.live.doorbell._ANSWER_SECONDS", 1.0)
+    ways: list[asyncio.Task[None]] = []
+    async with (
+        relayed(postgres, tmp_path, ways) as through,
+        running(through, tmp_path, statement_timeout_ms=1_000) as gateway,
+        socket_of(gateway, await gateway.token(tenant)) as socket,
+    ):
+        stream = await socket.subscribe(TAIL, after="0")
+        await write(tenant)
+        assert (await stream.data())["seq"] == "1"
+        await cancelled(*ways)
+        await write(tenant)
+        assert (await stream.data(30))["seq"] == "2"
 
 
 async def test_decision_8_a_cursor_that_retention_has_overtaken_names_the_oldest_number(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -16,8 +17,10 @@ from app.live.nats_line import NatsLine
 from db import roles
 from db.bell import Feed
 from db.connections import Connections
+from db.embedded import EmbeddedPostgres
 from db.ids import new_id
 from tests.app.live.nats import nats_server
+from tests.db.relay import relayed
 from tests.governed import Registry
 
 Ring = tuple[UUID, Feed, int | None]
@@ -116,6 +119,26 @@ async def test_a_line_that_breaks_comes_back_and_says_so(connections: Connection
         tenant = new_id()
         bell.ring(tenant, Feed.ROWS)
         await until(lambda: (tenant, Feed.ROWS, None) in other.rings)
+
+
+async def test_a_line_that_fell_silent_is_opened_again(
+    postgres: EmbeddedPostgres, connections: Connections, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing says that the way to the database is gone, and who only listens sends nothing that could fail."""
+    monkeypatch.setattr("app.live.doorbell._ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("app.live.doorbell._SILENCE_SECONDS", 0.5)
+    ways: list[asyncio.Task[None]] = []
+    async with (
+        relayed(postgres, tmp_path, ways) as through,
+        gateway(PostgresLine(through.gateway)) as (_, ear),
+        gateway(PostgresLine(connections.gateway)) as (bell, _),
+    ):
+        await cancelled(*ways)
+        before = ear.restored
+        await until(lambda: ear.restored > before)
+        tenant = new_id()
+        bell.ring(tenant, Feed.EVENTS, 3)
+        await until(lambda: (tenant, Feed.EVENTS, 3) in ear.rings)
 
 
 @pytest.mark.parametrize("text", ["", "x", "other zzz", "other " + "0" * 32 + "q7", "other " + "0" * 32 + "e7x"])
