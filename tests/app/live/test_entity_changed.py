@@ -10,6 +10,8 @@ import asyncpg
 import pytest
 from sqlalchemy import delete, text, update
 
+from app.graph.context import OperationContext
+from app.live import pulse_group
 from app.live.row_group import COALESCE_SECONDS
 from app.live.tails import Changed, RowTail
 from app.unit_of_work import run
@@ -204,6 +206,27 @@ async def test_the_pulse_counts_what_happened_in_the_window(rung: TenantUnderTes
         with pytest.raises(Ended) as ended:
             await (await socket.subscribe("subscription { fleetPulse(windowSeconds: 0) { events } }")).next()
         assert ended.value.extensions == {"code": "BAD_USER_INPUT", "argument": "windowSeconds"}
+
+
+async def test_the_pulse_is_computed_once_a_window_for_all_who_listen(
+    rung: TenantUnderTest, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times, measure = 0, pulse_group.measured
+
+    async def counted(context: OperationContext, seconds: int) -> pulse_group.Pulse:
+        nonlocal times
+        times += 1
+        return await measure(context, seconds)
+
+    monkeypatch.setattr(pulse_group, "measured", counted)
+    began = asyncio.get_running_loop().time()
+    tokens = [await gateway.token(rung) for _ in range(2)]
+    async with socket_of(gateway, tokens[0]) as one, socket_of(gateway, tokens[1]) as two:
+        query = "subscription { fleetPulse(windowSeconds: 1) { until } }"
+        streams = [await socket.subscribe(query) for socket in (one, two) for _ in range(10)]
+        heard = [[(await stream.data())["until"] for _ in range(3)] for stream in streams]
+    assert all(len(set(untils)) == 3 for untils in heard)
+    assert times <= 2 + asyncio.get_running_loop().time() - began
 
 
 async def test_changes_are_told_with_their_chain_and_their_relations(rung: TenantUnderTest, gateway: Gateway) -> None:
