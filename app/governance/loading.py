@@ -18,6 +18,7 @@ from app.governance.policy import EffectivePolicy, Envelope, Facts, PolicyLevel
 from app.governance.policy.budget import budget_extra, spent
 from app.governance.policy.facts import Build, Fleet, Spend, Work
 from app.governance.policy.inheritance import FIELDS, resolve
+from app.governance.policy.spawning import MOST_STARTED
 from app.platform.rules import strictest
 from app.registry.rules import CanonicalError, genome_hash
 from db.base import JsonObject
@@ -122,6 +123,9 @@ SELECT tenant.active AS tenant_active, tenant.timezone, tenant.settings -> 'safe
         'active', (SELECT count(*) FROM agent_instances WHERE tenant_id = subject.tenant_id AND state = 'ACTIVE'),
         'children', (SELECT count(*) FROM agent_instances child WHERE child.tenant_id = subject.tenant_id
             AND child.parent_instance_id = subject.instance_id AND child.state <> 'RETIRED'),
+        'started', (SELECT jsonb_agg(extract(epoch FROM CAST(:now AS timestamptz) - at) ORDER BY at DESC)
+            FROM (SELECT created_at AS at FROM agent_instances child WHERE child.tenant_id = subject.tenant_id
+                AND child.parent_instance_id = subject.instance_id ORDER BY id DESC LIMIT {MOST_STARTED}) latest),
         'depth', (
             WITH RECURSIVE above AS (
                 SELECT subject.parent_instance_id AS id, 1 AS height WHERE subject.parent_instance_id IS NOT NULL
@@ -247,9 +251,14 @@ def _facts(row: Row[Any], task: JsonObject | None, now: datetime) -> Facts:
             Decimal(task["cost"]),
             None if task["budget"] is None else Decimal(task["budget"]),
         ),
-        fleet=None if fleet is None else Fleet(fleet["active"], fleet["children"], fleet["depth"]),
+        fleet=None if fleet is None else _fleet(fleet),
         production=frozenset(word.casefold() for names in _json(row.production) or () for word in names),
     )
+
+
+def _fleet(found: JsonObject) -> Fleet:
+    started = tuple(timedelta(seconds=ago) for ago in found["started"] or ())
+    return Fleet(found["active"], found["children"], found["depth"], started)
 
 
 def _spend(row: Row[Any], now: datetime) -> Spend:
@@ -313,7 +322,7 @@ def build_of(genome_text: str, recorded_hash: str, source: str | None, lifecycle
     manifest = genome.get("toolManifest") or []
     tools = frozenset(str(tool.get("toolId", "")).casefold() for tool in manifest if isinstance(tool, dict))
     spawning = genome.get("spawnConstraints") or {}
-    roles, most = spawning.get("allowedSubordinateRoles"), spawning.get("maxChildren")
+    roles, most, rate = (spawning.get(name) for name in ("allowedSubordinateRoles", "maxChildren", "spawnRate"))
     try:
         is_tampered = genome_hash(genome) != recorded_hash
     except CanonicalError:
@@ -324,6 +333,7 @@ def build_of(genome_text: str, recorded_hash: str, source: str | None, lifecycle
         None if not tools and (source or "").startswith("legacy-") else tools,
         None if roles is None else frozenset(str(role).casefold() for role in roles),
         most if isinstance(most, int) else None,
+        rate if isinstance(rate, int | float) and not isinstance(rate, bool) else None,
     )
 
 

@@ -141,7 +141,7 @@ class SpawnConstraints:
     """Which agents an agent of the version may start; policy narrows it further (POL-9)."""
 
     max_children: int = key("Most agents that it may start.")
-    spawn_rate: float = key("How fast it may start them, in the builder's own measure.")
+    spawn_rate: float = key("How many it may start within an hour, retired ones counted; 0.5 is one in two hours.")
     allowed_subordinate_roles: list[str] | None = key("Roles of templates that it may start; absent means any.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 
 from app.governance.policy.inheritance import EffectivePolicy
@@ -33,6 +34,8 @@ class Fleet:
     """Instances that this one started and that have not retired."""
     depth: int
     """Instances above this one: 0 for one that no other started."""
+    started: tuple[timedelta, ...] = ()
+    """How long ago this one started others, the latest first, retired ones among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Build:
     child_roles: frozenset[str] | None = None
     """Roles that children may have; None for any."""
     max_children: int | None = None
+    spawn_rate: float | None = None
+    """Agents that it may start within an hour; None for any number."""
 
 
 @dataclass(frozen=True, slots=True)

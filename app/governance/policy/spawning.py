@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from app.governance.policy.action import Action
@@ -13,6 +15,11 @@ MAX_PER_PARENT: Final = 3
 MAX_DEPTH: Final = 2
 TTL_MS: Final = 21_600_000
 """How long a child lives if nothing else is said: 6 hours, in milliseconds."""
+MOST_STARTED: Final = 1_000
+"""A faster pace than so many an hour is not held back."""
+_HOUR: Final = timedelta(hours=1)
+_SLOWEST: Final = 10 * 365 * 24.0
+"""Hours between two agents that a pace which is next to nothing asks for."""
 LEAST_TIER: Final = 2
 """Tier from which an agent may spawn where no envelope says whether it may; an INTERN, tier 1, could not."""
 
@@ -53,7 +60,25 @@ def spawn_fault(facts: Facts, action: Action) -> SpawnFault | None:
             f"Its genome lets it start agents of these roles only: {allowed}.",
             "Name the template of the child, one whose role is allowed.",
         )
-    return None
+    return None if facts.build.spawn_rate is None else _pace_fault(facts.build.spawn_rate, fleet.started)
+
+
+def _pace_fault(rate: float, started: Sequence[timedelta]) -> SpawnFault | None:
+    """Why it is too early for another agent; None where it is not. The genome's `spawnRate` is a pace an hour, and of
+    less than one it is one agent in so many hours."""
+    if rate <= 0:
+        return SpawnFault("spawn_limit:rate", "Its genome lets it start no agents.", "Do the work itself.")
+    if rate > MOST_STARTED:
+        return None
+    most, span = (int(rate), _HOUR) if rate >= 1 else (1, min(1 / rate, _SLOWEST) * _HOUR)
+    if len(started) < most or started[most - 1] >= span:
+        return None
+    wait = span - started[most - 1]
+    return SpawnFault(
+        "spawn_limit:rate",
+        f"It has started as many agents as its genome allows: {rate:g} an hour.",
+        f"Wait {-(-wait // timedelta(minutes=1))} min.",
+    )
 
 
 def children_limit(facts: Facts) -> int:

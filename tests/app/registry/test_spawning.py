@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -169,6 +169,34 @@ async def test_pol_9_only_children_of_the_roles_that_the_genome_names(scene: Sce
     assert (await spawn(scene, **asked, version_id=junior.id)).row is not None
     await scene.set(intern, default_role="LEAD")
     assert rules(await spawn(scene, **asked, version_id=junior.id)) == ["spawn_role_not_allowed"]
+
+
+async def test_pol_9_no_faster_than_the_genome_says_however_soon_children_retire(
+    scene: Scene, tenant: TenantUnderTest
+) -> None:
+    built = genome(spawnConstraints={"maxChildren": 3, "spawnRate": 2})
+    version = models.AgentVersion(
+        id=new_id(),
+        template_id=scene.template.id,
+        genome=built,
+        genome_hash=genome_hash(built),
+        lifecycle_state=LifecycleState.APPROVED,
+    )
+    await tenant.add(version)
+    await scene.set(scene.instance, version_id=version.id)
+    outcomes = await asyncio.gather(*(spawn(scene) for _ in range(4)))
+    children = [one.row for one in outcomes if one.row is not None]
+    assert len(children) == 2
+    assert {rule for one in outcomes if one.row is None for rule in rules(one)} == {"spawn_limit:rate"}
+    for child in children:
+        await scene.set(child, state=InstanceState.RETIRED)
+    outcome = await spawn(scene)
+    assert rules(outcome) == ["spawn_limit:rate"]
+    decision = outcome.extras["policy_decision"]
+    assert "2 an hour" in decision["reason"]
+    assert decision["remediationHints"][0].startswith("Wait ")
+    await scene.set(children[0], created_at=children[0].created_at - timedelta(minutes=61))
+    assert (await spawn(scene)).row is not None
 
 
 async def test_pol_12_a_spawn_that_was_approved_happens_once(scene: Scene) -> None:

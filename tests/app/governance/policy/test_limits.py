@@ -1,5 +1,6 @@
 """Budgets before an action, and limits on agents that start agents (BUD-1, BUD-3, POL-9)."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -116,3 +117,33 @@ def test_pol_9_the_smallest_limit_counts_and_the_childs_role() -> None:
         return decide(Action(type=ActionType.SPAWN, child_role=role), fleet=fleet, build=build).verdict
 
     assert [verdict(0, "INTERN"), verdict(1, "INTERN"), verdict(0, "LEAD"), verdict(0, None)] == [A, D, D, D]
+
+
+PACES: list[tuple[float | None, list[float], str | None]] = [
+    (None, [0, 0, 0], None),
+    (0, [], "Its genome lets it start no agents."),
+    (2, [], None),
+    (2, [5], None),
+    (2, [0, 59.5], "Wait 1 min."),
+    (2, [0, 60], None),
+    (2, [-1, 10], "Wait 50 min."),
+    (2.9, [0, 0], "Wait 60 min."),
+    (0.5, [], None),
+    (0.5, [60], "Wait 60 min."),
+    (0.5, [120], None),
+    (1e-300, [1_000_000], "Wait"),
+    (1_001, [0] * 1_000, None),
+]
+"""`spawnRate`, how many minutes ago others were started, and what is said."""
+
+
+@pytest.mark.parametrize(("rate", "ago", "said"), PACES)
+def test_pol_9_the_pace_that_the_genome_sets(rate: float | None, ago: list[float], said: str | None) -> None:
+    build = Build(LifecycleState.APPROVED, False, None, spawn_rate=rate)
+    fleet = Fleet(1, 0, 0, tuple(timedelta(minutes=minutes) for minutes in ago))
+    decision = decide(Action(type=ActionType.SPAWN), fleet=fleet, build=build)
+    if said is None:
+        assert decision.verdict is A
+        return
+    assert (decision.verdict, decision.rules[-1]) == (D, "spawn_limit:rate")
+    assert said in f"{decision.reason} {' '.join(decision.hints)}"
