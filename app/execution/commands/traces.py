@@ -23,6 +23,7 @@ from app.execution.ending import Subjects, Usage, charge, end_run, tokens_of
 from app.execution.rules.prices import Tokens
 from app.governance.policy.risk import preview, redact
 from app.governance.rules import base_risk
+from app.registry.commands.children import parent_task_of
 from app.telemetry.facts import Agent, Facts, Names, fill, statement
 from app.telemetry.judging import PERMISSION, SKEW
 from app.telemetry.otlp.spans import TASK, Meaning, Span
@@ -129,6 +130,8 @@ class _Recorder:
         self._runs: dict[str, Run] = {}
         """By key."""
         self._tasks: dict[UUID, Task] = {}
+        self._started_for: UUID | None = None
+        """The task that a child was started for (POL-9)."""
         self._template_id: UUID | None = None
 
     async def record(self) -> None:
@@ -176,10 +179,11 @@ class _Recorder:
         keys |= {key for span in self._spans if (key := self._owner(span)) is not None}
         where = Run.tenant_id == self._uow.tenant_id, Run.idempotency_key.in_(keys)
         found = (await self._uow.session.execute(select(Run.id, Run.task_id).where(*where))).all()
-        wanted = {row.task_id for row in found if row.task_id} | {
-            task_id for span in self._spans if (task_id := self._task_of(span)) is not None
-        }
-        self._tasks = {task.id: task for task in await self._uow.lock_all(Task, list(wanted))}
+        started_for = parent_task_of(self._instance)
+        wanted = {started_for, *(row.task_id for row in found), *map(self._task_of, self._spans)}
+        locked_tasks = await self._uow.lock_all(Task, [task_id for task_id in wanted if task_id is not None])
+        self._tasks = {task.id: task for task in locked_tasks if task.project_id == self._instance.project_id}
+        self._started_for = started_for if started_for in self._tasks else None
         locked = await self._uow.lock_all(Run, [row.id for row in found])
         self._runs = {run.idempotency_key: run for run in locked}
         version = await self._uow.get(AgentVersion, self._instance.version_id)
@@ -189,6 +193,13 @@ class _Recorder:
         """The task that a span names, where it is of the agent's project."""
         task_id = span.names(TASK, "tsk")
         return task_id if task_id and self._projects.get(task_id) == self._instance.project_id else None
+
+    def _task_above(self, span: Span) -> UUID | None:
+        """The task that an agent's span is for where it names none: that of the run which it is part of, else the one
+        that its agent was started for (POL-9)."""
+        owner = self._owner(span) if span.meaning is Meaning.AGENT else None
+        above = None if owner is None else self._runs.get(owner)
+        return self._started_for if above is None or above.task_id is None else above.task_id
 
     def _hand_on(self) -> None:
         """A run that stood in for a span which is no agent's goes to whoever is above that span."""
@@ -216,7 +227,7 @@ class _Recorder:
         if key in self._runs:
             return
         instance = self._instance
-        task_id = self._task_of(span)
+        task_id = self._task_of(span) or self._task_above(span)
         model = (span.model or _UNKNOWN_MODEL)[:_LONGEST_NAME]
         session_key = (span.text("gen_ai.conversation.id") or span.trace)[:_LONGEST_NAME]
         run = self._uow.add(
@@ -259,12 +270,22 @@ class _Recorder:
             run.model = (span.model or run.model)[:_LONGEST_NAME]
             name = span.text("gen_ai.agent.name")
             run.metadata_ = {**(run.metadata_ or {}), **({"agentName": name} if name else {})}
+            await self._assign(run, self._task_of(span) or run.task_id or self._task_above(span))
         # An agent's span may have the sum of its models' tokens; that counts where none of those were traced.
         usage = Usage(span.tokens, None, span.model) if span.tokens and not tokens_of(run) else None
         about = Subjects(self._instance, self._task(run), run)
         error = None if span.error is None else redact(span.error)
         status = RunStatus.COMPLETED if error is None else RunStatus.FAILED
         await end_run(self._uow, about, status, error=error, usage=usage, at=span.end)
+
+    async def _assign(self, run: Run, task_id: UUID | None) -> None:
+        """The task of a run that began with its parts, as its agent's own span has it."""
+        if task_id is None or run.task_id == task_id:
+            return
+        run.task_id = task_id
+        calls = select(ToolCall.id).where(ToolCall.tenant_id == self._uow.tenant_id, ToolCall.run_id == run.id)
+        for call in await self._uow.lock_all(ToolCall, list(await self._uow.session.scalars(calls))):
+            call.task_id = task_id
 
     def _task(self, run: Run) -> Task | None:
         return None if run.task_id is None else self._tasks.get(run.task_id)

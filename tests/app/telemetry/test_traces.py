@@ -32,6 +32,7 @@ from sqlalchemy import select
 from app.http.server import DrainingServer, server_config
 from app.telemetry.otlp.endpoint import MOST_SPANS
 from db import models
+from db.enums import TaskType
 from db.ids import new_id
 from tests.app.telemetry.conftest import Scene, add_agent, gid
 from tests.conftest import TenantUnderTest
@@ -303,6 +304,68 @@ async def test_agents_within_agents_have_runs_of_their_own(scene: Scene) -> None
     assert {run.status.value for run in runs.values()} == {"COMPLETED"}
     calls = {call.tool_name: call.run_id for call in await rows(scene.tenant, models.ToolCall)}
     assert len({calls["outer tool"], calls["inner tool"], calls["lone tool"]}) == 3
+
+
+@pytest.mark.parametrize("started_for", ["its task", "another project's", "one that is gone", "no id"])
+@pytest.mark.parametrize("names_another", [False, True])
+async def test_pol_9_a_childs_run_is_for_the_task_that_it_was_started_for(
+    scene: Scene, started_for: str, names_another: bool
+) -> None:
+    """And its cost counts there, unless its span names another task; notes that name none of its project's are none."""
+    other = models.Task(id=new_id(), project_id=scene.tenant.project.id, title="Other", type=TaskType.DOCS)
+    far = models.Task(id=new_id(), project_id=scene.other_project.id, title="Far", type=TaskType.DOCS)
+    await scene.tenant.add(other, far)
+    notes = {"its task": scene.task.id, "another project's": far.id, "one that is gone": new_id(), "no id": "none"}
+    async with scene.tenant.database.transaction(scene.tenant.actor()) as session:
+        child = await session.get(models.AgentInstance, (scene.tenant.id, scene.agent.id))
+        assert child is not None
+        child.parent_instance_id, child.metadata_ = scene.colleague.id, {"parentTaskId": str(notes[started_for])}
+    named: dict[str, Any] = {"fleetgraph__task__id": gid(other)} if names_another else {}
+    chat_span = span("chat", "agent", operation="chat", gen_ai__request__model="m", gen_ai__usage__input_tokens=1_000)
+    await send(scene, chat_span)
+    await send(scene, span("agent", operation="invoke_agent", lasts=5, **named))
+    expected = other.id if names_another else scene.task.id if started_for == "its task" else None
+    (run,) = await traced(scene)
+    assert (run.task_id, run.status.value) == (expected, "COMPLETED")
+    spent = {one.id for one in await rows(scene.tenant, models.Task) if one.actual_cost > 0}
+    assert spent == ({expected} - {None})
+
+
+@pytest.mark.parametrize("how", ["one batch", "the outer one's part first", "the outer one's end first"])
+async def test_an_agent_within_an_agent_works_for_the_same_task(scene: Scene, how: str) -> None:
+    """OPE-1. Where the run above it is known, and its own span names no other."""
+    task: dict[str, Any] = {"fleetgraph__task__id": gid(scene.task)}
+    outer = span("outer", operation="invoke_agent", lasts=9, **task)
+    part = span("look", "outer", operation="execute_tool", **task)
+    inner = span("inner", "look", operation="invoke_agent", ago=9)
+    match how:
+        case "one batch":
+            await send(scene, inner, part, outer)
+        case "the outer one's part first":
+            await send(scene, part)
+            await send(scene, inner, part)
+            await send(scene, outer)
+        case _:
+            await send(scene, part, outer)
+            await send(scene, inner, part)
+    runs = await traced(scene)
+    assert len(runs) == 2
+    assert {run.task_id for run in runs} == {scene.task.id}
+
+
+async def test_a_run_that_began_with_its_parts_takes_the_task_of_its_agents_span(scene: Scene) -> None:
+    """Its calls with it, and its cost counts there."""
+    part = span("look", "agent", operation="execute_tool")
+    chat_span = span("chat", "agent", operation="chat", gen_ai__request__model="m", gen_ai__usage__input_tokens=1_000)
+    await send(scene, part, chat_span)
+    (run,) = await traced(scene)
+    assert run.task_id is None
+    await send(scene, span("agent", operation="invoke_agent", lasts=9, fleetgraph__task__id=gid(scene.task)))
+    (run,) = await traced(scene)
+    (call,) = [one for one in await rows(scene.tenant, models.ToolCall) if one.run_id == run.id]
+    assert (run.task_id, call.task_id) == (scene.task.id, scene.task.id)
+    assert [one.actual_cost for one in await rows(scene.tenant, models.Task)] == [run.cost_usd]
+    assert run.cost_usd > 0
 
 
 async def test_a_collector_names_the_agent_in_the_resource(scene: Scene) -> None:
