@@ -11,13 +11,14 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from app.execution.holding import return_tasks
 from app.execution.machines import TOOL_CALL
 from app.execution.moving import move_task
 from app.execution.refs import call_refs, run_refs
 from app.execution.rules.prices import PRICES_KEY, Tokens, cost_of, is_mismatch, price_of
 from app.governance.approving import make_request
 from app.governance.budgets import EXTRA_SHARE
-from app.governance.deciding import OPEN
+from app.governance.deciding import OPEN, withdraw_for_calls
 from app.governance.policy.budget import dollars
 from app.governance.spend import Tick, spend
 from app.lifecycle import allowed_from
@@ -153,12 +154,13 @@ async def end_run(
 ) -> UUID:
     """RUN-4. End a RUNNING run with all that hangs on it, now or as of `at`; returns the id of its event.
 
-    Its open tool calls end with it, its cost goes to its task, and a budget that this used up holds the task (BUD-5).
+    Its open tool calls end with it, and so do the requests that they waited for; its cost goes to its task, and a
+    budget that this used up holds the task (BUD-5).
     """
     run, ended = about.run, at or uow.now
     run.status, run.error, run.ended_at = status, error, ended
     run.duration_ms = max(0, int((ended - run.started_at).total_seconds() * 1000))
-    await _close_calls(uow, run)
+    await _close_calls(uow, about)
     if usage is not None:
         await charge(uow, about, usage)
     event_id = uow.emit(
@@ -182,17 +184,25 @@ async def end_run(
     return event_id
 
 
-async def _close_calls(uow: UnitOfWork, run: Run) -> None:
-    """RUN-4, TOL-1. What still runs has ended as its run did; what still waits for approval is not wanted any more."""
+async def _close_calls(uow: UnitOfWork, about: Subjects) -> None:
+    """RUN-4, TOL-1, TOL-2. What still runs has ended as its run did; what still waits for approval is not wanted any
+    more, nor is the approval: its request is withdrawn, and the task that it held goes on where it was."""
+    run = about.run
     open_calls = select(ToolCall.id).where(
         ToolCall.tenant_id == uow.tenant_id,
         ToolCall.run_id == run.id,
         ToolCall.status.in_((ToolCallStatus.PENDING, ToolCallStatus.RUNNING)),
     )
-    for call in await uow.lock_all(ToolCall, list(await uow.session.scalars(open_calls))):
+    calls = await uow.lock_all(ToolCall, list(await uow.session.scalars(open_calls)))
+    waiting = [call.id for call in calls if call.status is ToolCallStatus.PENDING]
+    withdrawn = await withdraw_for_calls(uow, waiting, _NOT_WANTED) if waiting else {}
+    for change_id, approval in withdrawn.items():
+        if about.task is not None and approval.task_id == about.task.id:
+            await return_tasks(uow, approval, [about.task.id], change_id)
+    for call in calls:
         if call.status is ToolCallStatus.PENDING:
             end_call(uow, call, ToolCallStatus.DENIED, error=_NOT_WANTED)
-        else:
+        elif call.status is ToolCallStatus.RUNNING:
             goal = _DONE if run.status is _SUCCEEDED else ToolCallStatus.FAILED
             end_call(uow, call, goal, error=_WENT_WITH_RUN)
 

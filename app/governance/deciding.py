@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import case, select
+from sqlalchemy import ARRAY, Uuid, bindparam, case, func, select
 
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
@@ -88,8 +88,19 @@ async def request_records(uow: UnitOfWork, approval_ids: Sequence[UUID]) -> dict
     return {row.target_id: row.id for row in await uow.session.execute(statement)}
 
 
-async def settle(uow: UnitOfWork, approval: ApprovalRecord, outcome: ApprovalDecision, reason: str | None) -> UUID:
-    """End a request: its state, its record, its event, its notification, its effect. Returns the record's id."""
+async def settle(
+    uow: UnitOfWork,
+    approval: ApprovalRecord,
+    outcome: ApprovalDecision,
+    reason: str | None,
+    *,
+    by_system: bool = False,
+    caused_by_id: UUID | None = None,
+) -> UUID:
+    """End a request: its state, its record, its event, its notification, its effect. Returns the record's id.
+
+    `by_system` for what the caller's command brings about rather than the caller; so does time.
+    """
     before, approval.status = approval.status, outcome
     approval.decided_at, approval.decision_reason = uow.now, reason
     decided_by_person = outcome in (ApprovalDecision.APPROVED, ApprovalDecision.DENIED)
@@ -105,7 +116,8 @@ async def settle(uow: UnitOfWork, approval: ApprovalRecord, outcome: ApprovalDec
             "decisionCount": approval.decision_count,
         },
         reason=reason,
-        by_system=outcome is ApprovalDecision.EXPIRED,
+        by_system=by_system or outcome is ApprovalDecision.EXPIRED,
+        caused_by_id=caused_by_id,
         **about(approval),
     )
     person = str(uow.actor.id) if uow.actor_type is ActorType.HUMAN and decided_by_person else None
@@ -119,3 +131,22 @@ async def settle(uow: UnitOfWork, approval: ApprovalRecord, outcome: ApprovalDec
     if effect is not None:
         await effect(uow, approval, change_id)
     return change_id
+
+
+async def withdraw_for_calls(
+    uow: UnitOfWork, call_ids: Sequence[UUID], reason: str, caused_by_id: UUID | None = None
+) -> dict[UUID, ApprovalRecord]:
+    """TOL-2. Withdraw, as the gateway itself, what is still open of the requests that locked tool calls wait for, since
+    their run is over. Returns the requests by the ids of their APPROVAL_DECIDED records."""
+    waiting = select(ApprovalRecord.id).where(
+        ApprovalRecord.tenant_id == uow.tenant_id,
+        ApprovalRecord.tool_call_id == func.any(bindparam(None, list(call_ids), ARRAY(Uuid()))),
+        ApprovalRecord.status.in_(OPEN),
+    )
+    withdrawn = {}
+    for approval in await uow.lock_all(ApprovalRecord, list(await uow.session.scalars(waiting))):
+        if approval.status in OPEN:
+            canceled = ApprovalDecision.CANCELED
+            change_id = await settle(uow, approval, canceled, reason, by_system=True, caused_by_id=caused_by_id)
+            withdrawn[change_id] = approval
+    return withdrawn

@@ -12,7 +12,7 @@ from sqlalchemy import and_, case, func, select, text, update
 
 from app.auth.actor import ActorKind
 from app.commands import Done, command
-from app.execution.effects import return_held
+from app.execution.holding import return_held
 from app.execution.standing import policies_for
 from app.governance.budgets import CONTAINED
 from app.governance.deciding import OPEN, lock_requests, settle

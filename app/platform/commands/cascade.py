@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.execution.moving import EMERGENCY, FORMER_STATUS, TASK_TRANSITIONED, followed, moved
+from app.governance.deciding import OPEN, withdraw_for_calls
 from app.platform.rules import BLOCKED_REASON, STOPPED_WORK, Standing, is_at_least, under
 from app.unit_of_work import UnitOfWork
 from db.enums import (
@@ -42,7 +43,7 @@ from db.enums import (
     ToolCallStatus,
 )
 from db.logs import ChangeDraft
-from db.models import AgentInstance, OperatorControl, Run, Task, TaskAssignee, ToolCall
+from db.models import AgentInstance, ApprovalRecord, OperatorControl, Run, Task, TaskAssignee, ToolCall
 
 CAUSE: Final = "EMERGENCY"
 QUARANTINED: Final = "quarantined"
@@ -303,6 +304,19 @@ class Cascade:
     def _lasted(self, table: Any) -> ColumnElement[int]:
         """Milliseconds from the beginning of a row until now."""
         return func.greatest(0, func.floor(func.extract("epoch", self._uow.now - table.started_at) * 1000))
+
+    async def withdraw(self, caused_by_id: UUID | None) -> None:
+        """EMG-4, TOL-2. What tool calls of the runs that failed waited for is nobody's to decide any more."""
+        if not self.run_ids:
+            return
+        asked = select(ApprovalRecord.tool_call_id).join(
+            ToolCall, and_(ToolCall.tenant_id == ApprovalRecord.tenant_id, ToolCall.id == ApprovalRecord.tool_call_id)
+        )
+        here = ApprovalRecord.tenant_id == self._uow.tenant_id, _among(ToolCall.run_id, self.run_ids)
+        found = await self._uow.session.scalars(asked.where(*here, ApprovalRecord.status.in_(OPEN)))
+        calls = await self._uow.lock_all(ToolCall, [one for one in found if one is not None])
+        if calls:
+            await withdraw_for_calls(self._uow, [call.id for call in calls], QUARANTINED, caused_by_id)
 
     async def _tasks(self, *conditions: ColumnElement[bool]) -> Sequence[Any]:
         statement = (

@@ -76,6 +76,7 @@ async def set_operator_control(
     cascade = Cascade(uow, control, follows, stopped)
     await cascade.run()
     change_id = _journal(uow, control, former, cascade)
+    await cascade.withdraw(change_id)
     await _alert(uow, control)
     uow.notify(EMERGENCY_MODE_CHANGED, control, {"mode": mode.value, "previousMode": former.value, "reason": reason})
     counts = cascade.counts

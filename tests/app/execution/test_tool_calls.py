@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from app.auth.actor import Actor
 from app.commands import Done, Refusal, Refused
+from app.execution.commands.timeouts import time_out_runs
 from app.execution.commands.tool_calls import MOST_RETRIES
 from app.execution.machines import TOOL_CALL
 from app.governance.policy.action import args_hash
 from app.governance.rules import ApprovalChoice
-from app.unit_of_work import run
+from app.unit_of_work import run, run_as_system
 from db import models
 from db.canonical import canonical_hash
 from db.enums import (
     ActorType,
     ApprovalDecision,
+    ChangeRecordType,
     InstanceState,
     OperatorMode,
     OpEventType,
@@ -110,6 +113,57 @@ async def test_tol_2_an_approved_call_runs_and_ends(scene: Scene) -> None:
         given = {"approval_id": request.id, "decision": ApprovalChoice.APPROVE, "reason": "fine"}
         await do(scene, "decide_approval", scene.tenant.actor(operator_id=person.id), **given)
     assert (await finish(scene, made, output="paid")).status is S.SUCCESS
+
+
+@pytest.mark.parametrize("how", ["completed", "failed", "timed out", "another waits"])
+async def test_tol_2_a_request_ends_with_the_run_that_it_is_for(scene: Scene, how: str) -> None:
+    """As the gateway's doing, on record and told; the task that it held goes on, unless something else holds it."""
+    made = await call(scene, "payment", justification="buy", rollback_plan="refund")
+    (request,) = await scene.rows(models.ApprovalRecord)
+    if how == "another waits":
+        about: dict[str, Any] = {"task_id": scene.task.id, "justification": "j", "requested_at": request.requested_at}
+        await scene.tenant.add(models.ApprovalRecord(request_type="BUDGET_OVERRIDE", action_summary="More.", **about))
+    if how == "timed out":
+        await scene.set(scene.run, started_at=scene.run.started_at - timedelta(days=1))
+        outcome = await run_as_system(scene.tenant.database, scene.tenant.id, time_out_runs.__name__, {})
+    else:
+        outcome = await do(scene, "complete_run", run_id=scene.run.id, error="broke" if how == "failed" else None)
+    assert isinstance(outcome, Done), outcome
+    (ended,) = await scene.rows(models.ApprovalRecord, id=request.id)
+    assert (ended.status, ended.decided_by_operator_id) == (ApprovalDecision.CANCELED, None)
+    assert "run ended" in ended.decision_reason
+    (denied,) = await scene.rows(models.ToolCall)
+    assert (denied.id, denied.status) == (made.id, S.DENIED)
+    (record,) = await scene.rows(models.ChangeRecord, type=ChangeRecordType.APPROVAL_DECIDED)
+    assert (record.target_id, record.actor_type, record.after_state["decision"]) == (
+        request.id,
+        ActorType.SYSTEM,
+        "CANCELED",
+    )
+    decided = [one for one in await scene.rows(models.OpEvent) if one.change_record_id == record.id]
+    assert [one.type for one in decided] == [OpEventType.DECISION_MADE, OpEventType.TOOL_CALL_BLOCKED]
+    assert "APPROVAL_DECIDED" in {one.event_type for one in await scene.rows(models.NotificationEvent)}
+    (task,) = await scene.rows(models.Task)
+    assert task.status is (TaskStatus.NEEDS_APPROVAL if how == "another waits" else TaskStatus.IN_PROGRESS)
+
+
+@pytest.mark.parametrize("choice", list(ApprovalChoice))
+async def test_tol_2_a_call_that_costs_too_much_runs_or_is_denied_too(scene: Scene, choice: ApprovalChoice) -> None:
+    """Whatever kind of approval it was that it needed."""
+    await scene.set(scene.envelopes[0], cost_limits={"perRunUsd": 1})
+    made = await call(scene, estimated_cost_usd=2.0)
+    (request,) = await scene.rows(models.ApprovalRecord)
+    assert (made.status, request.request_type) == (S.PENDING, "BUDGET_OVERRIDE")
+    given = {"approval_id": request.id, "decision": choice, "reason": "so"}
+    assert isinstance(await do(scene, "decide_approval", scene.person, **given), Done)
+    (after,) = await scene.rows(models.ToolCall)
+    assert after.status is (S.RUNNING if choice is ApprovalChoice.APPROVE else S.DENIED)
+    last = (await kinds(scene))[-1]
+    is_denied = choice is ApprovalChoice.DENY
+    assert last is (OpEventType.TOOL_CALL_BLOCKED if is_denied else OpEventType.TOOL_CALL_STARTED)
+    if not is_denied:
+        same = await call(scene, estimated_cost_usd=2.0)
+        assert (same.id, same.status) == (made.id, S.RUNNING), "the approval is for one call"
 
 
 # --- reports ----------------------------------------------------------------------------------------------------------

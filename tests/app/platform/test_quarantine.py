@@ -102,3 +102,41 @@ async def test_run_4_a_task_without_a_budget_still_has_none_after_a_quarantine(f
     await fleet.set(M.QUARANTINED)
     (charged,) = await fleet.rows(models.Task)
     assert (charged.actual_cost, charged.budget_remaining) == (Decimal(3), None)
+
+
+async def test_tol_2_a_quarantine_withdraws_what_its_calls_waited_for(fleet: Fleet) -> None:
+    """The request is cancelled in the same transaction, with a record that the quarantine caused."""
+    agent = fleet.agent(Standing(N.ACTIVE))
+    run = models.Run(
+        id=new_id(),
+        idempotency_key="r",
+        instance_id=agent.id,
+        version_id=fleet.version.id,
+        session_key="s",
+        started_at=datetime.now(UTC),
+        model="m",
+    )
+    call = models.ToolCall(
+        id=new_id(),
+        run_id=run.id,
+        instance_id=agent.id,
+        tool_name="shell",
+        risk_level=RiskLevel.YELLOW,
+        started_at=datetime.now(UTC),
+        status=ToolCallStatus.PENDING,
+    )
+    request = models.ApprovalRecord(
+        id=new_id(),
+        request_type="TOOL_EXECUTION",
+        action_summary="Call shell.",
+        justification="It has to.",
+        requester_instance_id=agent.id,
+        tool_call_id=call.id,
+    )
+    await fleet.add(agent, run, call, request)
+    assert isinstance(await fleet.set(M.QUARANTINED), Done)
+    (request,) = await fleet.rows(models.ApprovalRecord)
+    assert (request.status.value, request.decision_reason) == ("CANCELED", "quarantined")
+    records = {one.type.value: one for one in await fleet.rows(models.ChangeRecord)}
+    assert records["APPROVAL_DECIDED"].caused_by_id == records["EMERGENCY_QUARANTINE"].id
+    assert records["APPROVAL_DECIDED"].id in {one.change_record_id for one in await fleet.rows(models.OpEvent)}
