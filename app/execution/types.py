@@ -20,10 +20,12 @@ from app.execution.shapes import (
 )
 from app.execution.simulation import allowed_transitions
 from app.execution.timeline import timeline
+from app.governance.policy.risk import task_risk
 from app.graph.entity import (
     Connection,
     Entity,
     belongs_to,
+    derived,
     entity,
     has_many,
     history,
@@ -89,6 +91,9 @@ class Task(Entity):
     type: TaskType
     status: TaskStatus
     priority: int
+    risk_level: RiskLevel = derived(
+        RiskLevel, lambda task: task_risk(TaskType(task.type)), "How risky its type of work is (RSK-6).", "type"
+    )
     thread_ref: ThreadRef | None
     creator_instance: AgentInstance | None = belongs_to("creator_instance_id")
     assignees: list[AgentInstance] = through(

@@ -1,5 +1,6 @@
-"""Figures of the fleet and of its governance: agents, approvals, alerts, journals, evaluations, notifications."""
+"""Figures of the fleet and of its governance: agents, approvals, alerts, journals, evaluations, captures."""
 
+from datetime import datetime
 from typing import Any, Final, cast
 
 from sqlalchemy import Table, and_, func
@@ -8,8 +9,8 @@ from app.audit.types import AuditLog, ChangeRecord
 from app.evaluation.types import EvaluationRun
 from app.governance.types import ApprovalRecord
 from app.graph.stats import average, column_key, computed_measure, count, related_key, share, stats, total
-from app.platform.types import Alert
-from app.registry.types import AgentInstance
+from app.platform.types import Alert, Capture
+from app.registry.types import AgentIdentity, AgentInstance
 from db import models
 from db.enums import (
     AlertSeverity,
@@ -26,6 +27,10 @@ _JUDGED: Final = (EvaluationRunStatus.PASSED, EvaluationRunStatus.FAILED)
 
 def _status(*wanted: Any) -> Any:
     return lambda table: table.c.status.in_(wanted)
+
+
+def _latest(column: str) -> Any:
+    return lambda table: func.max(table.c[column])
 
 
 INSTANCE_STATS: Final = stats(
@@ -174,11 +179,43 @@ EVALUATION_STATS: Final = stats(
     ),
 )
 
+IDENTITY_STATS: Final = stats(
+    AgentIdentity,
+    "agent_identity_stats",
+    "Identities of agents by how well they keep to what is asked of one (IDN-1).",
+    keys=(column_key("compliance_status", "What the latest look at the identities found; null before there was one."),),
+    times=("created_at", "last_scan_at"),
+    measures=(
+        count("Number of identities."),
+        computed_measure("latest_scan_at", datetime, "When one was last looked at.", _latest("last_scan_at")),
+    ),
+)
+
+CAPTURE_STATS: Final = stats(
+    Capture,
+    "capture_stats",
+    "Pictures by kind, project, task and agent: the groups of the gallery (CAP-1).",
+    keys=(
+        column_key("type", "Kind of picture."),
+        related_key("project", "project_id", "Project", "Project that the pictures belong to."),
+        related_key("task", "task_id", "Task", "Task that they were made for."),
+        related_key("instance", "instance_id", "AgentInstance", "Agent that made them."),
+    ),
+    times=("captured_at", "created_at"),
+    measures=(
+        count("Number of pictures."),
+        total("size_bytes", "file_size", "Size of their files in bytes, where it is known."),
+        computed_measure("latest_at", datetime, "When the latest was taken.", _latest("captured_at")),
+    ),
+)
+
 FIELDS: Final = (
     INSTANCE_STATS,
+    IDENTITY_STATS,
     APPROVAL_STATS,
     ALERT_STATS,
     CHANGE_STATS,
     AUDIT_STATS,
     EVALUATION_STATS,
+    CAPTURE_STATS,
 )

@@ -1,4 +1,4 @@
-"""Figures of work: tasks, runs, tool calls, and what they cost."""
+"""Figures of work: tasks, runs, tool calls and workflows, and what they cost."""
 
 from datetime import datetime
 from typing import Any, Final, cast
@@ -19,8 +19,9 @@ from app.graph.stats import (
     through_key,
     total,
 )
+from app.workflow.types import WorkflowRun
 from db import models
-from db.enums import OpEventType, RunStatus, TaskStatus, ToolCallStatus
+from db.enums import OpEventType, RunStatus, TaskStatus, ToolCallStatus, WorkflowRunStatus
 
 _ASSIGNEES: Final = cast("Table", models.TaskAssignee.__table__)
 _TASKS: Final = cast("Table", models.Task.__table__)
@@ -209,4 +210,35 @@ TELEMETRY_STATS: Final = stats(
     ),
 )
 
-FIELDS: Final = (TASK_STATS, RUN_STATS, TOOL_CALL_STATS, COST_STATS, TELEMETRY_STATS)
+WORKFLOW_RUN_STATS: Final = stats(
+    WorkflowRun,
+    "workflow_run_stats",
+    "Runs of workflows by status, workflow and project: how many, how many succeed, how long they take.",
+    keys=(
+        column_key("status", "How the runs stand."),
+        related_key("workflow", "workflow_id", "Workflow", "Workflow that was run."),
+        related_key("project", "project_id", "Project", "Project of the runs."),
+    ),
+    times=("started_at", "completed_at"),
+    measures=(
+        count("Number of runs."),
+        count("Number of runs that go on.", "running", _status(WorkflowRunStatus.RUNNING)),
+        count("Number of runs that wait for somebody.", "paused", _status(WorkflowRunStatus.PAUSED)),
+        count("Number of runs that succeeded.", "completed", _status(WorkflowRunStatus.COMPLETED)),
+        count("Number of runs that failed.", "failed", _status(WorkflowRunStatus.FAILED)),
+        share(
+            "success_rate",
+            _status(WorkflowRunStatus.COMPLETED),
+            lambda table: table.c.status.in_((WorkflowRunStatus.COMPLETED, WorkflowRunStatus.FAILED)),
+            "Share of the ended runs that succeeded, 0 to 1; null where none has ended.",
+        ),
+        computed_measure(
+            "average_duration_ms",
+            float,
+            "Mean time from start to end in milliseconds; null where none has ended.",
+            lambda table: func.avg(_milliseconds(table.c.started_at, table.c.completed_at)),
+        ),
+    ),
+)
+
+FIELDS: Final = (TASK_STATS, RUN_STATS, TOOL_CALL_STATS, COST_STATS, TELEMETRY_STATS, WORKFLOW_RUN_STATS)

@@ -1,5 +1,6 @@
 """Columns that the graph shows otherwise than they are stored: masked, redacted, or with others beside them."""
 
+import enum
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -9,7 +10,7 @@ from uuid import UUID
 from app.auth.actor import Actor
 from app.graph.context import context_of
 from app.graph.declared import Declaration, Declared
-from app.graph.fields import GraphField, OfRow, Shape, base_type, graph_field
+from app.graph.fields import GraphField, OfRow, Shape, base_type, described_enum, graph_field
 from app.graph.registry import Mask, camel
 from app.graph.scalars import JSON, format_datetime
 
@@ -72,6 +73,16 @@ def notes(*columns: str) -> Any:
         keys = ", ".join(f"`{key}`" for key, _ in kept)
         description = f"{column.doc} Has {keys} as well, which are fields of their own, with bare UUIDs."
         return _of_row(name, shape.graphql(JSON), description, (name, *columns), shown)
+
+    return Declared(make)
+
+
+def derived(kind: type[enum.Enum], show: Callable[[Any], enum.Enum], description: str, *columns: str) -> Any:
+    """A member of `kind` that follows from some columns: `show` gets a row that has those."""
+
+    def make(_declaration: Declaration, name: str, shape: Shape) -> GraphField:
+        annotation = shape.graphql(described_enum(kind))
+        return _of_row(name, annotation, description, columns, lambda row, _actor: show(row).value)
 
     return Declared(make)
 

@@ -21,7 +21,7 @@ import strawberry
 from sqlalchemy import ARRAY, Column, Float, Numeric, Table
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.graph.columns import masked, notes, redacted
+from app.graph.columns import derived, masked, notes, redacted
 from app.graph.connection import Connected, connection_field, max_page
 from app.graph.context import Info, context_of
 from app.graph.declared import Declaration, Declared, strawberry_type
@@ -48,6 +48,7 @@ __all__ = [
     "Entity",
     "Private",
     "belongs_to",
+    "derived",
     "entity",
     "has_many",
     "history",

@@ -15,6 +15,7 @@ from typing import Any, Final, Optional, TypeAlias, TypeVar
 
 import strawberry
 from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
+from sqlalchemy import ColumnElement
 from strawberry.annotation import StrawberryAnnotation
 from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.field import StrawberryField
@@ -72,6 +73,8 @@ class GraphField(StrawberryField):
     resolve: Resolver
     of_row: OfRow | None = None
     """Where the value comes from, if it comes from the row alone."""
+    of_sql: Callable[[Any, Any], ColumnElement[int]] | None = None
+    """(the row's table, the caller's id) -> the whole number that it shows, where the database computes it."""
     of_source: bool = False
     """Whether `resolve` looks at its source alone, as the keys of a JSON object do."""
     rows_of: RowsOf | None = None

@@ -21,6 +21,7 @@ from graphql import (
     OperationDefinitionNode,
     get_named_type,
     get_nullable_type,
+    is_enum_type,
     is_list_type,
     is_non_null_type,
     is_object_type,
@@ -54,6 +55,7 @@ from app.query.plan import (
     TypeName,
 )
 from app.query.rows import MOST_JOINS, Rows
+from app.query.statements import CALLER
 
 MOST_OBJECTS: Final = 2_000
 """Object selections of one plan; what fragments inside fragments blow up beyond that is left to the reference way."""
@@ -235,6 +237,9 @@ class Planner:
                 written = f"{entity.prefix + '_'!r} + r[{rows.column(table, 'id')}].hex()"
             elif definition.of_row is not None:
                 written = self._of_row(rows, entity, table, field, definition.of_row, inner)
+            elif definition.of_sql is not None:
+                number = definition.of_sql(table, CALLER)
+                written = f"r[{rows.place((table.name, name, 'computed'), number)}]"
             else:
                 relation = entity.relations.get(definition.python_name)
                 if relation is None:
@@ -248,7 +253,7 @@ class Planner:
     ) -> str:
         named = get_named_type(field.type)
         if source.show is not None:
-            if named.name not in ("String", "JSON"):
+            if named.name not in ("String", "JSON") and not is_enum_type(named):
                 raise Impossible(f"a computed {named.name}")
             return self._computed(rows, entity, table, source)
         column = entity.table.c[source.columns[0]]

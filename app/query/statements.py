@@ -16,6 +16,8 @@ from sqlalchemy.types import TypeEngine
 from app.auth.actor import Actor
 from app.graph.paging import Reader, Source
 
+CALLER: Final = bindparam("caller", type_=Uuid())
+"""The caller's id, in what a statement computes."""
 _DIALECT: Final = asyncpg.dialect()  # type: ignore[no-untyped-call]
 _UUIDS: Final[Any] = ARRAY(Uuid())
 _PARAMETER: Final = re.compile(r"\$(\d+)")
@@ -62,7 +64,7 @@ class _AnyCaller:
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
         self.tenant_id: Any = bindparam("tenant", type_=Uuid())
-        self.id: Any = bindparam("caller", type_=Uuid())
+        self.id: Any = CALLER
 
     def can(self, permission: str) -> bool:
         """Whether the permission is held anywhere."""

@@ -32,7 +32,9 @@ from app.auth.actor import Actor
 from app.graph.ids import global_id
 from app.graph.registry import ENTITIES
 from app.schema import schema
-from tests.asking import ask
+from db.ids import new_id
+from tests import asking
+from tests.asking import ask, compiling
 from tests.conftest import Demo
 from tests.demo import NOW
 
@@ -45,6 +47,7 @@ IS_WRITING = os.environ.get("FLEETGRAPH_GOLDEN") == "write"
 SUBJECTS = {
     "agent": "SELECT instance_id AS id FROM runs WHERE tenant_id = $1 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
     "peer-review": "SELECT task_id AS id FROM reviews WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "policies": "SELECT id FROM agent_instances WHERE tenant_id = $1 AND state = 'ACTIVE' ORDER BY id LIMIT 1",
     "policy-simulation": "SELECT id FROM agent_instances WHERE tenant_id = $1 AND state = 'ACTIVE' ORDER BY id LIMIT 1",
     "task": "SELECT task_id AS id FROM messages WHERE tenant_id = $1 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
     "task-comments": "SELECT task_id AS id FROM messages WHERE tenant_id = $1 ORDER BY id LIMIT 1",
@@ -54,7 +57,7 @@ SUBJECTS = {
     "version": "SELECT version_id AS id FROM runs WHERE tenant_id = $1 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
 }
 """A row with much about it, for the views of one row."""
-PREFIXES = {"agent": "ins", "policy-simulation": "ins", "version": "ver"}
+PREFIXES = {"agent": "ins", "policies": "ins", "policy-simulation": "ins", "version": "ver"}
 
 
 @pytest.fixture(params=VIEWS, ids=lambda path: path.stem)
@@ -91,6 +94,110 @@ async def test_a_view_answers_and_takes_a_statement_for_each_type(demo_fleet: De
     assert found["statements"] <= found["types"], "\n\n".join(answer.statements)
 
 
+SHOWN = {
+    "agent": "currentTask runs performance budget",
+    "agents": "template versionLabel policyEnvelope orgAssignments taskStats",
+    "analytics": "agentInstances leftUsd byInstance byModel byTaskType byDay successRate",
+    "approvals": "requester decidedBy email decisions approvalStats",
+    "audit": "changeRecords approvalRecords auditLogs auditLogStats operators",
+    "calendar": "dueAt scheduledFor meetings",
+    "captures": "captureStats captures task instance",
+    "chat": "tasks messages agentInstances",
+    "code-pipeline": "tasks workflowRuns",
+    "command": "agentInstances approvalRecords",
+    "cost": "costStats opEvents policyEnvelopes costLimits",
+    "council": "approvalRecords changeRecords agentInstances",
+    "crm": "agentInstances",
+    "dashboard": "state defaultRole emoji spendToday currentTask taskStats approvalRecords changeRecords settings",
+    "deployments": "template environment targetVersion previousVersion createdBy approvedBy",
+    "directory": "tenants agentTemplates agentVersions agentInstances agentIdentities environments operators roles"
+    " migrationHealth",
+    "emergency": "emergencyModes operatorControls",
+    "evaluation-analytics": "total trend versions",
+    "evaluations": "suite version evaluationSuites passRate evaluationRunStats",
+    "experiments": "results",
+    "feature-flags": "featureFlags",
+    "federation": "providers status",
+    "health": "systemHealth requests incidents runStats auditLogs",
+    "identities": "agentIdentities agentIdentityStats validationErrors",
+    "incidents": "alert auditLog",
+    "live-feed": "changeRecords messages name agentName",
+    "loops": "alerts task",
+    "meetings": "upcoming meetings participants",
+    "memory": "agentDocuments agentPatterns agentInstances",
+    "notifications": "notifications unreadNotifications notificationPreferences",
+    "office": "agentInstances currentTask tasks",
+    "org": "orgHierarchy settings",
+    "peer-review": "reviews reviewStats agentInstances",
+    "people": "orgMembers projects roleAssignments",
+    "policies": "attachedToVersion attachedToTemplate attachedToProject attachedToTenant costLimits effectivePolicy"
+    " policySimulate",
+    "policy-simulation": "effectivePolicy policySimulate",
+    "projects": "projects taskStats agentInstanceStats approvalStats",
+    "roles": "roles permissions category roleAssignments operators",
+    "scoring-functions": "customScoringFunctions examples",
+    "search": "tasks approvals instances messages",
+    "session": "tenants operator permissions",
+    "standup": "tasksByStatus spentUsd waitingApprovals",
+    "task": "timeline changeRecords messages runs toolCalls approvalRecords opEvents reviews reviewStats watches"
+    " taskExplain taskTransitionSimulate deliverable actualCost",
+    "task-board": "assignees priority riskLevel actualCost labels agentInstances allowedTransitionsForHuman savedViews",
+    "task-board-filters": "agentInstances type priority savedViews",
+    "task-comments": "messages authorInstance authorOperator agentInstances",
+    "task-create": "agentInstances settings",
+    "task-graph": "subtasks subtaskDependencies taskGraph",
+    "task-timeline": "timeline reviewStats",
+    "task-why": "taskExplain taskTransitionSimulate",
+    "telegraph": "lastMessageAt messages unreadCount linkedTask linkedApproval",
+    "telemetry": "opEvents telemetryStats agentInstances",
+    "top-bar": "agentInstances approvalStats settings emergencyModes unreadNotifications",
+    "version": "integrityStatus parentVersion childVersions changeRecords",
+    "voice": "voiceArtifacts agentInstances",
+    "workflows": "workflows workflowRuns steps workflowMetrics workflowRunStats",
+}
+"""The data that section 20 lists for each view, by the names of fields (or of their aliases)."""
+
+
+def test_a_view_shows_what_section_20_lists_for_it(view: Path) -> None:
+    names: set[str] = set()
+
+    class Seen(Visitor):
+        def enter_field(self, node: FieldNode, *_: Any) -> None:
+            names.update({node.name.value, (node.alias or node.name).value})
+
+    visit(parse(QUERIES[view.stem]), Seen())
+    assert set(SHOWN[view.stem].split()) <= names
+
+
+async def test_what_is_unread_is_counted_in_the_conversations_own_statement(
+    demo_fleet: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the gateway compiles a query; each person's own is what others have written."""
+    made = compiling()
+    monkeypatch.setattr(asking, "executor", lambda: made)
+    query, counts = QUERIES["telegraph"], "node { id unreadCount }"
+    answer = await ask(demo_fleet.database, demo_fleet.northwind, query)
+    plain = await ask(demo_fleet.database, demo_fleet.northwind, query.replace("unreadCount", ""))
+    assert len(answer.statements) == len(plain.statements) <= 6, "threads, messages, senders of two kinds, two links"
+    writer = """SELECT sender_operator_id AS id FROM telegraph_messages
+        WHERE tenant_id = $1 AND sender_operator_id IS NOT NULL AND status IN ('SENT', 'DELIVERED') LIMIT 1"""
+    expected = """SELECT t.id, count(m.id) FROM telegraph_threads t LEFT JOIN telegraph_messages m
+        ON m.tenant_id = t.tenant_id AND m.thread_id = t.id AND m.status IN ('SENT', 'DELIVERED')
+            AND m.sender_operator_id IS DISTINCT FROM $2
+        WHERE t.tenant_id = $1 GROUP BY 1"""
+    tenant_id = demo_fleet.northwind.tenant_id
+    async with demo_fleet.database.platform() as connection:
+        person = (await connection.exec_driver_sql(writer, (tenant_id,))).one().id
+        found = {row.id: row.count for row in await connection.exec_driver_sql(expected, (tenant_id, person))}
+        all_of_it = {row.id: row.count for row in await connection.exec_driver_sql(expected, (tenant_id, new_id()))}
+    assert found != all_of_it, "the person has written something that nobody has read"
+    actor = dataclasses.replace(demo_fleet.northwind, id=person)
+    threads = await ask(demo_fleet.database, actor, f"{{ telegraphThreads(first: 200) {{ edges {{ {counts} }} }} }}")
+    shown = {edge["node"]["id"]: edge["node"]["unreadCount"] for edge in threads.data["telegraphThreads"]["edges"]}
+    assert shown == {global_id("thr", row_id): number for row_id, number in found.items()}
+    assert len(threads.statements) == 1
+
+
 def test_the_golden_file_has_every_view_and_no_other() -> None:
     assert set(json.loads(GOLDEN.read_text())) == {path.stem for path in VIEWS}
 
@@ -112,12 +219,16 @@ async def variables_of(demo: Demo, name: str) -> dict[str, Any]:
     if name in SUBJECTS:
         async with demo.database.platform() as connection:
             row = (await connection.exec_driver_sql(SUBJECTS[name], (demo.northwind.tenant_id,))).one()
-        key = "instance" if name == "policy-simulation" else "id"
+        key = "instance" if name.startswith("polic") else "id"
         variables[key] = global_id(PREFIXES.get(name, "tsk"), row.id)
     month = {"gte": (NOW - timedelta(days=31)).isoformat()}
     match name:
+        case "policies":
+            variables |= {"simulate": True, "tools": ["search", "shell"]}
         case "policy-simulation":
             variables["tools"] = ["search", "deploy_prod", "shell"]
+        case "meetings":
+            variables["now"] = (NOW - timedelta(days=60)).isoformat()
         case "search":
             variables["text"] = "re"
         case "calendar":
@@ -141,14 +252,17 @@ COMPUTED = {
     "incidents": 3,
     "orgHierarchy": 2,
     "results": 1,
+    "reviewStats": 1,
     "systemHealth": 2,
     "taskExplain": 3,
     "timeline": 6,
+    "unreadCount": 1,
     "totalCount": 1,
     "unreadNotifications": 1,
     "workflowMetrics": 2,
 } | dict.fromkeys(("tasksByStatus", "instancesByState", "runs", "spentUsd"), 1)
-"""Fields that are no rows of a type, with the statements that they take: a total is counted by one of its own,
+"""Fields that are no rows of a type, with the statements that they take: a total is counted by one of its own, and
+what is unread of conversations too where resolvers read it,
 `incidents` reads two tables by an order that both share, `emergencyModes` settings and projects, `systemHealth` times
 the database apart, `orgHierarchy` reads people and agents, `workflowMetrics` runs and their steps, `timeline` six kinds
 of rows, `allowedTransitions` and `taskExplain` the task and its policy."""
@@ -181,17 +295,17 @@ def touched(query: str, data: Any) -> int:
     return sum(found.values()) + len(set(pointed_to(data)))
 
 
-def pointed_to(answer: Any, field: str = "") -> Iterator[tuple[str, str]]:
-    """The types of the rows that stand where any type may."""
+def pointed_to(answer: Any, field: str = "", place: str = "") -> Iterator[tuple[str, str, str]]:
+    """The types of the rows that stand where any type may, for each list or row that leads to them."""
     match answer:
         case dict():
             if field in POLYMORPHIC and "__typename" in answer:
-                yield field, answer["__typename"]
+                yield place, field, answer["__typename"]
             for name, value in answer.items():
-                yield from pointed_to(value, name)
+                yield from pointed_to(value, name, place if field in ("edges", "node") else field)
         case list():
             for value in answer:
-                yield from pointed_to(value, field)
+                yield from pointed_to(value, field, place)
 
 
 def rows(answer: Any) -> int:

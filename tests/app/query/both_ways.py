@@ -39,7 +39,9 @@ def computed() -> frozenset[str]:
         for name, one in kind.fields.items():
             definition = one.extensions.get("strawberry-definition")
             of_kit = isinstance(definition, GraphField) and (
-                definition.of_row is not None or definition.python_name in {"id", *entity.relations}
+                definition.of_row is not None
+                or definition.of_sql is not None
+                or definition.python_name in {"id", *entity.relations}
             )
             found |= set() if of_kit else {name}
     return frozenset(found)

@@ -113,7 +113,9 @@ class Generator:
         related: list[str] = []
         for name, one in kind.fields.items():
             definition = one.extensions.get("strawberry-definition")
-            plain = name == "id" or (isinstance(definition, GraphField) and definition.of_row is not None)
+            plain = name == "id" or (
+                isinstance(definition, GraphField) and (definition.of_row is not None or definition.of_sql is not None)
+            )
             (simple if plain else related).append(name)
         few = self.random.choices(simple, k=self.random.randrange(1, 6))
         if depth < DEEPEST and self._room > 0 and related:
