@@ -42,7 +42,8 @@ class JsonColumn:
         """The rows that the columns' texts name, for each place."""
         named = [_Keys() for _ in range(places)]
         for text in texts:
-            self.write(text, named)
+            if text is not None:  # an empty column, or one of a row that a to-one relation did not find
+                self.write(text, named)
         return [one.keys_named for one in named]
 
     def _completer(self, kind: GraphQLOutputType, details: Any) -> Complete:

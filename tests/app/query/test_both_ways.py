@@ -11,11 +11,14 @@ import pytest
 from graphql import get_named_type, is_leaf_type, is_object_type
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from app.auth.actor import Actor
 from app.graph.fields import GraphField
+from app.graph.ids import global_id
 from app.graph.registry import ENTITIES, EntityType
 from app.schema import schema
+from db import models
 from db.connections import Connections
 from db.session import Database
 from tests.app.query.both_ways import BothWays, callers, samples
@@ -109,6 +112,29 @@ def test_ten_thousand_generated_queries(stage: Stage, caller: str, capsys: pytes
     with capsys.disabled():
         print(f"\n{caller}: {ways.total() // 2:,} queries without a difference; {dict(ways)}")
     assert ways.total() >= 2 * 3_400
+
+
+async def test_rows_that_a_json_column_of_a_joined_row_names(demo_fleet: Demo) -> None:
+    """Also where the relation leads nowhere, and so has no such column: found by the large run."""
+    shown = "attachedToVersion { genome { provenance { parentVersion { id } } } }"
+    query = f"{{ policyEnvelopes(first: 50) {{ edges {{ node {{ id {shown} }} }} }} }}"
+    answer = await BothWays(demo_fleet.database).compare(demo_fleet.northwind, query)
+    assert not answer.errors
+    one = f'{{ policyEnvelope(id: "{await _without_a_version(demo_fleet)}") {{ id {shown} }} }}'
+    answer = await BothWays(demo_fleet.database).compare(demo_fleet.northwind, one)
+    assert not answer.errors
+
+
+async def _without_a_version(demo_fleet: Demo) -> str:
+    """The global id of an envelope that is attached to something else."""
+    envelope = models.PolicyEnvelope
+    async with demo_fleet.database.transaction(demo_fleet.northwind) as session:
+        found = await session.scalars(
+            select(envelope.id).where(
+                envelope.tenant_id == demo_fleet.northwind.tenant_id, envelope.attached_to_version_id.is_(None)
+            )
+        )
+        return global_id("pol", found.all()[0])
 
 
 @pytest.mark.parametrize("entity", list(ENTITIES.values()), ids=lambda entity: entity.name)
