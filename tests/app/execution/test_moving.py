@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.auth.actor import system_actor
+from app.auth.actor import Actor, instance_actor, system_actor
 from app.execution.moving import move_task
 from app.notification.fanout import fan_out
 from app.unit_of_work import UnitOfWork
@@ -53,9 +53,11 @@ async def work(registry: Registry, status: TaskStatus, *assignees: models.AgentI
     return task
 
 
-async def move(tenant: TenantUnderTest, task: models.Task, to: TaskStatus, **more: Any) -> models.Task:
-    """Move a task as the gateway does, and read it again."""
-    actor = system_actor(tenant.id)
+async def move(
+    tenant: TenantUnderTest, task: models.Task, to: TaskStatus, by: Actor | None = None, **more: Any
+) -> models.Task:
+    """Move a task as the gateway does, or somebody else, and read it again."""
+    actor = by or system_actor(tenant.id)
     async with tenant.database.transaction(actor) as session:
         uow = UnitOfWork(session, actor, "write:tasks")
         locked = await uow.lock(models.Task, task.id)
@@ -180,3 +182,28 @@ async def test_tsk_7_assignees_followers_and_watchers_hear_of_it(registry: Regis
         ("watcher", "TASK_TRANSITION", text),
         ("project watcher", "TASK_TRANSITION", text),
     }
+
+
+async def test_tsk_7_an_agent_is_not_told_of_its_own_step(registry: Registry) -> None:
+    """Whoever works on it with the agent is."""
+    mover, other = [await agent(registry, name) for name in ("Mover", "Other")]
+    task = await work(registry, TaskStatus.ASSIGNED, mover, other)
+    await registry.tenant.add(
+        *(
+            models.ThreadSubscription(
+                instance_id=one.id, task_id=task.id, subscribed_at=datetime.now(UTC) - timedelta(days=1)
+            )
+            for one in (mover, other)
+        )
+    )
+    itself = instance_actor(
+        tenant_id=registry.tenant.id,
+        tenant_slug=registry.tenant.slug,
+        instance_id=mover.id,
+        name="Mover",
+        state="ACTIVE",
+        project_id=registry.tenant.project.id,
+        token_expires_at=datetime.now(UTC) + timedelta(hours=1),
+    )
+    await move(registry.tenant, task, TaskStatus.IN_PROGRESS, itself)
+    assert {name for name, _, _ in await told(registry.tenant)} == {"Other"}

@@ -263,6 +263,7 @@ async def test_cost_1_ticks_add_up_to_the_run_and_to_the_agents_day(scene: Scene
     assert [one.delta_usd for one in ticks] == [Decimal("0.1"), Decimal("0.15"), Decimal("0.05")]
     assert [one.payload["totalUsd"] for one in ticks] == [0.1, 0.25, 0.3]
     assert [one.payload["inputTokens"] for one in ticks] == [100, 200, 0]
+    assert {one.payload["source"] for one in ticks} == {"inference"}
     (ended,) = await scene.rows(models.Run, id=scene.run.id)
     assert (ended.cost_usd, ended.input_tokens, ended.output_tokens) == (Decimal("0.3"), 300, 50)
     assert (await agent(scene)).spend_today == Decimal("0.3")
@@ -394,8 +395,12 @@ async def test_run_4_a_run_ends_once_with_all_that_hangs_on_it(scene: Scene) -> 
     now = await task(scene)
     assert (now.actual_cost, now.budget_remaining) == (Decimal("1.5"), Decimal("3.5"))
     (completed,) = await events(scene, OpEventType.RUN_COMPLETED)
+    (stored,) = await scene.rows(models.Run, id=scene.run.id)
+    assert stored.duration_ms == int((stored.ended_at - stored.started_at).total_seconds() * 1000)
     assert completed.payload["costUsd"] == 1.5
     assert completed.payload["status"] == "COMPLETED"
+    assert completed.payload["durationMs"] == stored.duration_ms
+    assert completed.payload["outputTokens"] == 7
     again = await do(scene, "complete_run", run_id=scene.run.id)
     assert (again.code, again.field) == (Refusal.INVALID_STATE_TRANSITION, "run_id")
     for name, more in (("record_cost", {"cost_usd": 2.0}), ("record_run_step", {"index": 0, "kind": "x"})):
@@ -434,6 +439,8 @@ async def test_bud_5_the_cost_that_uses_up_a_tasks_budget_holds_the_task(scene: 
     assert (now.status, now.budget_remaining) == (TaskStatus.NEEDS_APPROVAL, Decimal(0))
     (request,) = await scene.rows(models.ApprovalRecord)
     assert (request.request_type, request.target_id, request.estimated_cost) == ("BUDGET_OVERRIDE", scene.task.id, 0.5)
+    (alert,) = await scene.rows(models.Alert)
+    assert (alert.type, alert.task_id) == ("BUDGET_EXCEEDED", scene.task.id)
 
 
 # --- budgets ----------------------------------------------------------------------------------------------------------
@@ -458,6 +465,17 @@ async def test_bud_4_the_tick_that_uses_up_the_day_contains_in_the_same_transact
     assert len(await scene.rows(models.ApprovalRecord)) == 1  # once an agent and day
 
 
+async def test_bud_4_a_month_that_is_used_up_contains_as_a_day_does(scene: Scene) -> None:
+    await scene.set(scene.envelopes[0], cost_limits={"monthlyUsd": 1})
+    await done(scene, "record_cost", run_id=scene.run.id, cost_usd=0.9)
+    assert (await agent(scene)).state is InstanceState.ACTIVE
+    await done(scene, "record_cost", run_id=scene.run.id, cost_usd=1)
+    found = await agent(scene)
+    assert (found.state, found.paused_by) == (InstanceState.PAUSED, PauseCause.BUDGET)
+    (exceeded, *_) = await scene.rows(models.ChangeRecord)
+    assert exceeded.after_state == {"scope": "MONTH", "limit": 1.0, "spend": 1.0}
+
+
 async def test_bud_1_the_agents_own_cap_is_the_narrower_limit(scene: Scene) -> None:
     await scene.set(scene.envelopes[0], cost_limits={"dailyUsd": 10})
     await scene.set(scene.instance, cost_caps={"dailyUsd": 0.5})
@@ -472,7 +490,7 @@ async def test_bud_6_a_day_that_is_nearly_spent_is_told_once(scene: Scene) -> No
     shares = [one.payload.get("dailyLimitUsed") for one in await events(scene, OpEventType.COST_TICK)]
     assert shares == [None, 0.8, 0.94, 0.95, 0.96]
     alerts = await scene.rows(models.Alert)
-    assert [one.type for one in alerts] == ["BUDGET_CRITICAL"]
+    assert [(one.type, one.severity.value, one.occurrences) for one in alerts] == [("BUDGET_CRITICAL", "WARNING", 1)]
 
 
 async def work_at_once(scene: Scene) -> tuple[list[models.OpEvent], Decimal]:

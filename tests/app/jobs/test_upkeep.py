@@ -65,7 +65,9 @@ async def test_hb_4_a_silent_agent_is_quarantined_with_its_work_blocked(tenant: 
     found = await look(tenant)
     assert [one["state"] for one in found["agentInstances"]] == ["QUARANTINED", "ACTIVE"]
     assert [one["status"] for one in found["tasks"]] == ["BLOCKED", "BLOCKED", "IN_PROGRESS", "REVIEW"]
-    assert sorted(one["type"] for one in found["alerts"]) == ["AGENT_STALE_HEARTBEAT", "TASK_BLOCKED_STALE_AGENT"]
+    severities = {one["type"]: one["severity"] for one in found["alerts"]}
+    assert sorted(severities) == ["AGENT_STALE_HEARTBEAT", "TASK_BLOCKED_STALE_AGENT"]
+    assert severities["AGENT_STALE_HEARTBEAT"] == "CRITICAL"
     assert [one["type"] for one in found["changeRecords"]] == [
         "EMERGENCY_QUARANTINE",
         "INSTANCE_TRANSITIONED",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from app.notification.fanout import fan_out
 from app.notification.rules import passes
@@ -109,6 +110,22 @@ async def test_not_2_nobody_hears_twice(tenant: TenantUnderTest) -> None:
     assert len(await told(tenant)) == 1
     data = await data_of(tenant, tenant.actor(), "{ notificationEvents { edges { node { processedAt } } } }")
     assert all(edge["node"]["processedAt"] for edge in data["notificationEvents"]["edges"])
+
+
+async def test_not_2_the_same_text_is_told_again_after_five_minutes(tenant: TenantUnderTest) -> None:
+    """Six minutes after the first it is news."""
+    await person(tenant, "everywhere", "Approver")
+    approval = await request(tenant)
+    for number in (1, 2):
+        await tell(tenant, "APPROVAL_REQUIRED", approval, actionSummary="Deploy v2")
+        await fan_out(tenant.database, tenant.id)
+        assert len(await told(tenant)) == number
+        async with tenant.database.platform() as connection:
+            await connection.execute(
+                update(models.Notification)
+                .where(models.Notification.tenant_id == tenant.id)
+                .values(created_at=datetime.now(UTC) - timedelta(minutes=6))
+            )
 
 
 async def test_not_3_the_requester_and_the_watchers_hear_of_the_decision(tenant: TenantUnderTest) -> None:

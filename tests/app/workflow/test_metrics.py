@@ -107,6 +107,37 @@ async def test_wf_7_figures_of_thirty_days(tenant: TenantUnderTest) -> None:
     assert only["runs"] == 4
 
 
+async def test_wf_7_a_bottleneck_fails_more_than_a_tenth_or_is_tried_again_every_second_time(
+    tenant: TenantUnderTest,
+) -> None:
+    """Exactly a tenth, and exactly a half, are none."""
+    workflow = models.Workflow(id=new_id(), workflow_key="w", name="w", description="", agents=[], steps=[])
+    await tenant.add(workflow)
+    await tenant.add(
+        *(
+            models.WorkflowRun(
+                run_key=str(number),
+                workflow_id=workflow.id,
+                project_id=tenant.project.id,
+                status=WorkflowRunStatus.COMPLETED,
+                total_steps=4,
+                steps=[
+                    state("a tenth", "FAILED" if number < 1 else "DONE"),
+                    state("a fifth", "FAILED" if number < 2 else "DONE"),
+                    state("half", "DONE", 1 if number < 5 else 0),
+                    state("six", "DONE", 1 if number < 6 else 0),
+                ],
+                context={},
+                initial_input="x",
+                started_at=datetime.now(UTC) - timedelta(days=1),
+            )
+            for number in range(10)
+        )
+    )
+    (found,) = (await data_of(tenant, tenant.actor(), METRICS))["workflowMetrics"]
+    assert [one["stepId"] for one in found["bottlenecks"]] == ["a fifth", "six"]
+
+
 async def test_wf_7_is_the_tenant_s_and_within_the_scope(
     tenant: TenantUnderTest, other_tenant: TenantUnderTest
 ) -> None:
