@@ -192,11 +192,15 @@ async def usable_for_task(uow: UnitOfWork, request_type: str, task_id: UUID) -> 
     )
 
 
-async def usable_completion(uow: UnitOfWork, task_id: UUID) -> ApprovalRecord | None:
-    """The oldest unused approval that lets a person accept a task, locked: COMPLETE_TASK, whoever asked for it; for an
-    imported task any that Mission Control knew (section 0b)."""
+async def usable_completion(uow: UnitOfWork, task: Task) -> ApprovalRecord | None:
+    """The oldest unused approval that lets a person accept a task, locked: COMPLETE_TASK, whoever asked for it, decided
+    since the task was submitted, for an earlier one was about an earlier deliverable; for an imported task any that
+    Mission Control knew (section 0b)."""
     is_imported = ApprovalRecord.legacy_approval_id.is_not(None)
-    return await _usable(uow, task_id, or_(ApprovalRecord.request_type == COMPLETE_TASK, is_imported))
+    is_about_this = ApprovalRecord.request_type == COMPLETE_TASK
+    if task.submitted_at is not None:
+        is_about_this &= func.coalesce(ApprovalRecord.decided_at, ApprovalRecord.created_at) >= task.submitted_at
+    return await _usable(uow, task.id, or_(is_about_this, is_imported))
 
 
 async def _usable(uow: UnitOfWork, task_id: UUID, *conditions: ColumnElement[bool]) -> ApprovalRecord | None:

@@ -344,7 +344,7 @@ async def _before_failure(uow: UnitOfWork, step: _Step) -> Refused | None:
 async def _before_done(uow: UnitOfWork, step: _Step) -> Refused | None:
     """APR-13. The approval of a completion is used up by it."""
     task = step.task
-    step.approval = await usable_completion(uow, task.id)
+    step.approval = await usable_completion(uow, task)
     if step.approval is not None:
         return None
     if step.before is T.NEEDS_APPROVAL or await completion_needs_approval(uow, task.id):

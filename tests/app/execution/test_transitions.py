@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -234,6 +235,17 @@ async def test_tsk_1_a_held_task_is_done_only_by_an_approval(desk: Desk) -> None
     await desk.moved(task, T.DONE)
     assert (await desk.get(models.ApprovalRecord, approval.id)).used_at is not None
     assert (await desk.registry.journal())[0]["afterState"]["approvalId"] == str(approval.id)
+
+
+async def test_tsk_1_an_approval_is_of_what_was_submitted(desk: Desk) -> None:
+    """What was allowed to be done before the task was sent back and submitted again was another deliverable."""
+    now = datetime.now(UTC)
+    task = await desk.task(T.NEEDS_APPROVAL, await desk.agent(), submitted_at=now)
+    for status_of, minutes in ((T.NEEDS_APPROVAL, -1), (T.DONE, 1)):
+        decided_at = now + timedelta(minutes=minutes)
+        await desk.approval(task, "COMPLETE_TASK", ApprovalDecision.APPROVED, decided_at=decided_at)
+        await desk.move(task, T.DONE)
+        assert (await desk.get(models.Task, task.id)).status is status_of
 
 
 @pytest.mark.parametrize("level", ["tenant", "project", "version"])
