@@ -107,6 +107,7 @@ def fanout(gateway_per_cpu: float, p99: float, plain_per_cpu: float = 1_000.0) -
             "rate": rate,
             "p50_ms": 1.0,
             "p99_ms": slowest,
+            "worst_p99_ms": slowest,
             "steady_cpu": 0.5,
             "idle_bytes": 30 * 1024,
             "listeners_cpu": 0.5,
