@@ -10,7 +10,9 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
+import uvicorn
 from rich.console import Console
 
 from app import log
@@ -79,21 +81,25 @@ def _work(listener: socket.socket, announce: Callable[[], None]) -> None:
     _Announcing(settings, announce).run(sockets=[listener])
 
 
+def configured(application: Application, settings: Settings, **others: Any) -> uvicorn.Config:
+    """Uvicorn's configuration as the settings have it; `others` are its own names, and win."""
+    ours: dict[str, Any] = {
+        "ws_max_size": settings.ws_max_message_bytes,
+        "ws_ping_interval": settings.ws_ping_seconds,
+        "ws_ping_timeout": settings.ws_ping_seconds,
+        "lifespan": "on",
+        "forwarded_allow_ips": settings.trusted_proxies,
+        "timeout_graceful_shutdown": max(1, round(settings.shutdown_seconds)),
+    }
+    return server_config(application, **{**ours, **others})
+
+
 class _Announcing(DrainingServer):
     """Tells its address once it takes requests, not before."""
 
     def __init__(self, settings: Settings, announce: Callable[[], None]) -> None:
         application = Application(settings)
-        config = server_config(
-            application,
-            ws_max_size=settings.ws_max_message_bytes,
-            ws_ping_interval=settings.ws_ping_seconds,
-            ws_ping_timeout=settings.ws_ping_seconds,
-            lifespan="on",
-            forwarded_allow_ips=settings.trusted_proxies,
-            timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
-        )
-        super().__init__(config, application.drain, settings.shutdown_seconds)
+        super().__init__(configured(application, settings), application.drain, settings.shutdown_seconds)
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -17,7 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from app.auth.actor import ActorKind
-from app.http.server import DrainingServer, server_config
+from app.cli.serving import configured
+from app.http.server import DrainingServer
 from app.main import Application
 from app.settings import Settings
 from db import models
@@ -84,7 +85,7 @@ async def start_gateway(connections: Connections, directory: Path, port: int = 0
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
-    config = server_config(application, loop="asyncio", lifespan="on")
+    config = configured(application, settings, loop="asyncio")
     server = DrainingServer(config, application.drain, seconds=5)
     serving = asyncio.create_task(server._serve(sockets=[listener]))  # as serve(), without taking over signals
     while not server.started:
