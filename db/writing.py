@@ -78,7 +78,7 @@ class Writing:
     @property
     def has_changed_rows(self) -> bool:
         """Whether a row is not as it was read, and no session knows of it."""
-        return any(keyed(model).changes(row) for (model, _), row in self._rows.items())
+        return bool(self._changed())
 
     async def lock(self, model: type[M], tenant_id: UUID, row_ids: Sequence[UUID]) -> list[M]:
         """Rows by id as they are now, locked in the order of their ids."""
@@ -101,24 +101,27 @@ class Writing:
 
         None where it is more than one row, or one that is not locked: then somebody might be waited for.
         """
-        changed = [key for key, row in self._rows.items() if keyed(key[0]).changes(row)]
-        if self._session is not None or len(changed) != 1 or changed[0] not in self._locked:
+        changed = self._changed()
+        if len(changed) != 1 or changed[0][0] not in self._locked:
             return None
-        rows, row = keyed(changed[0][0]), self._rows.pop(changed[0])
-        changes = rows.changes(row)
+        ((key, changes),) = changed
+        rows, row = keyed(key[0]), self._rows.pop(key)
         return rows.update(tuple(changes), first), rows.arguments(row, changes)
+
+    def _changed(self) -> list[tuple[tuple[type[Model], UUID], dict[str, Any]]]:
+        """The rows that are not as they were read, and what is other; a session's rows are its own."""
+        return [(key, changes) for key, row in self._rows.items() if (changes := keyed(key[0]).changes(row))]
 
     async def flush(self, tenant_id: UUID) -> None:
         """Store what was changed."""
         if self._session is not None:
             await self._session.flush()
             return
-        for (model, _), row in self._rows.items():
-            rows = keyed(model)
-            if changes := rows.changes(row):
-                text = f"{rows.update(tuple(changes), 2)} RETURNING 1"
-                if not await self.fetch(text, tenant_id, *rows.arguments(row, changes)):
-                    raise LookupError(f"a row of {model.__name__} that was to change is gone")
+        for key, changes in self._changed():
+            rows, row = keyed(key[0]), self._rows[key]
+            text = f"{rows.update(tuple(changes), 2)} RETURNING 1"
+            if not await self.fetch(text, tenant_id, *rows.arguments(row, changes)):
+                raise LookupError(f"a row of {key[0].__name__} that was to change is gone")
         self._rows.clear()
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 from db import models
 from db.base import Model, TenantScoped
@@ -18,26 +17,11 @@ from db.enums import ActorType, ChangeRecordType, InstanceState, TaskStatus, Tas
 from db.ids import new_id
 from db.logs import FIRST_OF_UPDATE, AppendedChange, ChangeDraft, append_change_records, append_with_update
 from db.rows import keyed
-from db.session import Database
 from db.writing import Writing
 from tests.conftest import Demo, TenantUnderTest
+from tests.heard import heard
 
 KEYED: list[type[Any]] = [one.class_ for one in Model.registry.mappers if issubclass(one.class_, TenantScoped)]
-
-
-@contextmanager
-def by_the_orm(database: Database) -> Iterator[list[str]]:
-    """The statements that SQLAlchemy sends."""
-    heard: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        heard.append(statement)
-
-    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    try:
-        yield heard
-    finally:
-        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
 
 
 async def seen(tenant: TenantUnderTest, model: type[Model], row_id: Any) -> Any:
@@ -121,7 +105,7 @@ async def test_what_was_changed_is_stored_and_nothing_else(tenant: TenantUnderTe
         "started_at": at,
         "budget_allocated": None,
     }
-    with by_the_orm(tenant.database) as heard:
+    with heard(tenant.database.engine) as by_the_orm:
         async with tenant.database.writing(tenant.actor()) as work:
             (mine,) = await work.lock(models.Task, tenant.id, [row.id])
             before = mine.updated_at
@@ -130,7 +114,7 @@ async def test_what_was_changed_is_stored_and_nothing_else(tenant: TenantUnderTe
             mine.description = "d"  # as it is already
             assert keyed(models.Task).changes(mine) == changes
             await work.flush(tenant.id)
-        assert heard == []
+        assert by_the_orm == []
     stored = await seen(tenant, models.Task, row.id)
     assert {name: getattr(stored, name) for name in changes} == changes
     assert stored.updated_at > before
@@ -217,12 +201,12 @@ async def test_a_change_and_its_record_are_one_statement(
         return await fetch(self, sql, *arguments)
 
     monkeypatch.setattr(Writing, "fetch", noted)
-    with by_the_orm(tenant.database) as heard:
+    with heard(tenant.database.engine) as by_the_orm:
         async with tenant.database.writing(tenant.actor()) as work:
             (mine,) = await work.lock(models.Task, tenant.id, [row.id])
             mine.title = "Changed"
             (appended,) = await append(work, tenant, [draft(row)])
-    assert heard == []
+    assert by_the_orm == []
     assert len(sent) == 2
     assert appended.seq == 1
     assert (await seen(tenant, models.Task, row.id)).title == "Changed"

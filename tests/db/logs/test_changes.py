@@ -3,8 +3,7 @@
 import asyncio
 import hashlib
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -13,7 +12,7 @@ import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import event, select, text
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from db import models
@@ -32,6 +31,7 @@ from db.logs import (
 from db.models.gateway import GENESIS, TenantCounters
 from db.session import Database
 from tests.conftest import TenantUnderTest
+from tests.heard import heard
 
 Rows = list[dict[str, Any]]
 
@@ -237,23 +237,9 @@ async def test_each_tenant_has_its_own_chain(tenant: TenantUnderTest, other_tena
 
 async def test_appending_is_one_statement(tenant: TenantUnderTest) -> None:
     """Decision 2: one SQL statement takes the numbers, chains and inserts."""
-    with _statements(tenant.database) as seen:
+    with heard(tenant.database.engine) as seen:
         await append(tenant, *(draft() for _ in range(100)))
     assert len([one for one in seen if "set_config" not in one]) == 1
-
-
-@contextmanager
-def _statements(database: Database) -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        seen.append(statement)
-
-    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
 
 
 async def test_nothing_to_append_takes_nothing(tenant: TenantUnderTest) -> None:
