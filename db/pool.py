@@ -42,6 +42,13 @@ SHORT_STATEMENTS: Final = {
 STATEMENTS: Final = 250
 """Prepared statements that a connection keeps; each holds its plan, in Postgres and here. About as many as there are
 kinds of statement in all commands."""
+PREPARED: Final = {
+    "statement_cache_size": STATEMENTS,
+    # They last as long as the connection: asyncpg would prepare each anew every five minutes, and long ones each time.
+    "max_cached_statement_lifetime": 0,
+    "max_cacheable_statement_size": 0,
+}
+"""How asyncpg keeps the statements that are sent to it directly."""
 
 
 def is_gone(error: BaseException) -> bool:
@@ -75,6 +82,7 @@ def open_pool(
             "timeout": CONNECT_SECONDS,
             "server_settings": own,
             "prepared_statement_cache_size": STATEMENTS,
+            **PREPARED,
         },
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)

@@ -19,7 +19,7 @@ from uuid import UUID
 import asyncpg
 
 from db.connections import Connection
-from db.pool import CLOSE_SECONDS, CONNECT_SECONDS, OF_THE_DRIVER, SHORT_STATEMENTS, STATEMENTS, PoolExhausted
+from db.pool import CLOSE_SECONDS, CONNECT_SECONDS, OF_THE_DRIVER, PREPARED, SHORT_STATEMENTS, PoolExhausted
 
 _SETTINGS: Final = {
     "default_transaction_read_only": "on",
@@ -176,9 +176,7 @@ class ReadPool:
                     self._connection.url,
                     timeout=CONNECT_SECONDS,
                     server_settings=self._settings,
-                    statement_cache_size=STATEMENTS,
-                    max_cached_statement_lifetime=0,
-                    max_cacheable_statement_size=0,
+                    **PREPARED,
                 )
             )
         except BaseException:
