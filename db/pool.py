@@ -142,7 +142,9 @@ async def fetch_row(
                 async with asyncio.timeout(seconds):
                     found: Mapping[str, Any] | None = await driver.fetchrow(sql, *arguments)
                 return found
-            except TimeoutError as error:
+            except (TimeoutError, asyncio.CancelledError) as error:
+                # asyncpg prepares a statement and runs it in two messages, of which only the second one ends the
+                # transaction that both are: who goes away in between leaves it open, for the next to run into.
                 await connection.invalidate(error)
                 raise
             except OF_THE_DRIVER as error:

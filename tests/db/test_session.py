@@ -141,6 +141,26 @@ async def test_a_cancelled_operation_gives_its_connection_back(tenant: TenantUnd
         assert await reading.rows(PROJECTS) == [("Core",)]
 
 
+async def test_who_goes_away_at_any_moment_leaves_nothing_begun(tenant: TenantUnderTest, narrow: Database) -> None:
+    """asyncpg prepares a statement and runs it in two messages, of which only the second one ends a transaction."""
+    await narrow.fetch_one("SELECT 1")
+    moments, is_over = 0, False
+    while not is_over:
+        moments += 1
+        asking: Any = asyncio.create_task(narrow.fetch_one(f"SELECT count(*) FROM roles /* {moments} */"))
+        answered: set[Any] = set()
+        while not (is_over := asking.done()) and len(answered) < moments:
+            await asyncio.sleep(0)
+            if asking._fut_waiter is not None and asking._fut_waiter.done():  # an answer that is not looked at yet
+                answered.add(asking._fut_waiter)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert asking.cancelled() != is_over
+        async with narrow.read(tenant.actor()) as reading:
+            assert await reading.rows(PROJECTS) == [("Core",)]
+    assert moments > 2  # prepared, run
+
+
 async def test_what_is_asked_after_a_failure_fails_for_the_same_reason(
     tenant: TenantUnderTest, narrow: Database
 ) -> None:

@@ -57,6 +57,16 @@ class Gateway:
         """A token of a new operator who holds a system role."""
         return self.token_of(tenant, (await operator(tenant, role, **assignment)).auth_id)
 
+    async def hears(self, streams: int) -> None:
+        """Wait until so many streams get what comes from now on. Subscribing is not answered, so nothing tells."""
+        async with asyncio.timeout(20):
+            while self._listening() < streams:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    def _listening(self) -> int:
+        started = [slot.starting for slot in self.application.gateway.live._groups.values() if slot.starting.done()]
+        return sum(len(one.result().members) for one in started)
+
     async def stop(self) -> None:
         """In good order, as for a new release."""
         self.server.should_exit = True

@@ -45,8 +45,7 @@ async def test_those_who_ask_the_same_cost_one_execution_and_a_batch_one_stateme
     gateway.application.gateway.executor.observe = reports.append  # type: ignore[misc]
     async with socket_of(gateway, tokens[0]) as one, socket_of(gateway, tokens[1]) as two:
         streams = [await socket.subscribe(DEEP) for socket in (one, two) for _ in range(20)]
-        await until(lambda: live.figures()["subscribers"] == 40)
-        await asyncio.sleep(0.3)
+        await gateway.hears(40)
         assert live.figures()["groups"] == 1
         reports.clear()
         await write(rung, 50, bell=rung.database.bell, project_id=rung.project.id)
@@ -63,7 +62,7 @@ async def test_loaders_live_as_long_as_a_batch(rung: TenantUnderTest, gateway: G
     """Trap 27."""
     async with socket_of(gateway, await gateway.token(rung)) as socket:
         stream = await socket.subscribe(DEEP)
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         await write(rung, 1, bell=rung.database.bell, project_id=rung.project.id)
         assert (await stream.data())["project"]["name"] == "Core"
         async with rung.database.transaction(rung.actor()) as session:
@@ -157,8 +156,7 @@ async def test_a_gateway_that_stops_ends_each_stream_with_its_cursor_within_five
         async with socket_of(gateway, token) as socket, events(gateway, TAIL, token) as sse:
             tail = await socket.subscribe(TAIL)
             queue = await socket.subscribe("subscription { approvalQueue { step } }")
-            await until(lambda: gateway.application.gateway.live.figures()["subscribers"] == 3)
-            await asyncio.sleep(0.2)
+            await gateway.hears(3)
             await write(tenant, 3, bell=bell)
             assert [(await tail.data())["seq"] for _ in range(3)] == ["1", "2", "3"]
             began = asyncio.get_running_loop().time()

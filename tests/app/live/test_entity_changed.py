@@ -52,7 +52,7 @@ async def test_rows_are_told_as_they_are_now_whoever_changed_them(rung: TenantUn
     row = alert("first", project_id=rung.project.id)
     async with socket_of(gateway, await gateway.token(rung)) as socket:
         stream = await socket.subscribe(CHANGED, types=["Alert"])
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         await rung.add(row)
         said = await stream.data()
         assert said == {
@@ -110,7 +110,7 @@ async def test_rows_are_told_though_the_reading_that_found_them_ends_badly(
 
     async with socket_of(gateway, await gateway.token(rung)) as socket:
         stream = await socket.subscribe(CHANGED, types=["Alert"])
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         monkeypatch.setattr(RowTail, "advance", found_and_cut_off)
         await rename(rung, row, "second")
         assert (await stream.data(5))["node"]["title"] == "second"
@@ -120,7 +120,7 @@ async def test_rows_are_told_though_the_reading_that_found_them_ends_badly(
 async def test_without_a_ring_it_is_told_within_a_second_or_so(tenant: TenantUnderTest, gateway: Gateway) -> None:
     async with socket_of(gateway, await gateway.token(tenant)) as socket:
         stream = await socket.subscribe(CHANGED, types=["Alert"])
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         await tenant.add(alert("silent"))
         assert (await stream.data(2.5))["node"]["title"] == "silent"
 
@@ -134,7 +134,7 @@ async def test_types_ids_and_projects_narrow_it(rung: TenantUnderTest, gateway: 
         query = "{ alerts(first: 1) { edges { node { id } } } }"
         row_id = (await (await socket.subscribe(query)).data())["edges"][0]["node"]["id"]
         one = await socket.subscribe(CHANGED, ids=[row_id])
-        await asyncio.sleep(0.3)
+        await gateway.hears(2)
         await rung.add(alert("elsewhere", project_id=rung.project.id))
         await rung.add(alert("here", project_id=other.id))
         await rung.add(alert("everywhere"))
@@ -153,7 +153,7 @@ async def test_a_row_that_is_gone_is_told_to_those_who_see_all_of_its_type(
     async with socket_of(gateway, await gateway.token(rung)) as socket, socket_of(gateway, scoped) as narrow:
         wide = await socket.subscribe(CHANGED, types=["FeatureFlag"])
         none = await narrow.subscribe(CHANGED, types=["FeatureFlag"])
-        await asyncio.sleep(0.3)
+        await gateway.hears(2)
         async with rung.database.transaction(rung.actor()) as session:
             await session.execute(delete(models.FeatureFlag))
         said = await wide.data()
@@ -167,7 +167,7 @@ async def test_decision_29_a_scope_shows_its_rows_alone(rung: TenantUnderTest, g
     scoped = await gateway.token(rung, "Viewer", project_id=other.id)
     async with socket_of(gateway, scoped) as socket:
         stream = await socket.subscribe(CHANGED, types=["Alert"])
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         await rung.add(alert("elsewhere", project_id=rung.project.id), alert("here", project_id=other.id))
         assert (await stream.data())["node"]["title"] == "here"
         await stream.quiet(0.2)

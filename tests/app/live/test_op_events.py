@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from db.enums import OpEventType
@@ -19,7 +17,7 @@ async def test_events_come_as_they_are_committed_each_with_its_cursor(
 ) -> None:
     async with socket_of(gateway, await gateway.token(tenant)) as socket:
         tail = await socket.subscribe(TAIL)
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         bell = gateway.application.gateway.database.bell
         await write(tenant, 2, bell=bell)
         first, second = await tail.next(), await tail.next()
@@ -30,7 +28,7 @@ async def test_events_come_as_they_are_committed_each_with_its_cursor(
 async def test_a_lost_ring_costs_a_second_and_no_event(gateway: Gateway, tenant: TenantUnderTest) -> None:
     async with socket_of(gateway, await gateway.token(tenant)) as socket:
         tail = await socket.subscribe(TAIL)
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         await write(tenant, 3)
         assert [(await tail.data(2.5))["seq"] for _ in range(3)] == ["1", "2", "3"]
 
@@ -55,7 +53,7 @@ async def test_who_comes_back_to_an_end_that_the_log_has_left_gets_what_is_new(
     await write(tenant, 3)
     async with socket_of(gateway, await gateway.token(tenant)) as socket:
         first = await socket.subscribe(TAIL, after="3")
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         await write(tenant, 2, bell=bell)
         assert [(await first.data())["seq"] for _ in range(2)] == ["4", "5"]
         second = await socket.subscribe(TAIL, after="3")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -64,7 +63,7 @@ async def test_a_role_that_is_taken_away_ends_the_stream_and_names_the_permissio
     person = await operator(rung)
     async with socket_of(gateway, gateway.token_of(rung, person.auth_id)) as socket:
         tail = await socket.subscribe(TAIL, after="0")
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         await execute(rung, delete(models.RoleAssignment).where(models.RoleAssignment.operator_id == person.id))
         ended = await tail.ending(SOON)
         assert ended.extensions == {"code": "FORBIDDEN", "permission": "read:op-events", "cursor": "0"}
@@ -80,7 +79,7 @@ async def test_rights_that_change_and_still_suffice_ask_for_a_new_stream(
     person = await operator(rung)
     async with socket_of(gateway, gateway.token_of(rung, person.auth_id)) as socket:
         tail = await socket.subscribe(TAIL)
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         await execute(
             rung,
             update(models.RoleAssignment)
@@ -149,7 +148,7 @@ async def test_an_agent_that_is_quarantined_hears_no_more(rung: TenantUnderTest,
     token = gateway.token_of(rung, str(made.id), ActorKind.INSTANCE, epoch=0)
     async with socket_of(gateway, token) as socket:
         stream = await socket.subscribe(TASKS)
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         await execute(
             rung,
             update(models.AgentInstance)
@@ -164,7 +163,7 @@ async def test_a_revoked_agents_token_closes_its_socket(rung: TenantUnderTest, g
     made = await agent(rung)
     async with socket_of(gateway, gateway.token_of(rung, str(made.id), ActorKind.INSTANCE, epoch=0)) as socket:
         stream = await socket.subscribe(TASKS)
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         await execute(
             rung, update(models.AgentInstance).where(models.AgentInstance.id == made.id).values(token_epoch=1)
         )
@@ -183,7 +182,7 @@ async def test_agents_hear_of_their_own_project_alone(rung: TenantUnderTest, gat
 
     async with socket_of(gateway, gateway.token_of(rung, str(made.id), ActorKind.INSTANCE, epoch=0)) as socket:
         stream = await socket.subscribe(TASKS)
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         mine = task(rung.project.id)
         await rung.add(task(other.id), mine)
         assert (await stream.data())["id"] == f"tsk_{mine.id.hex}"
@@ -200,7 +199,7 @@ async def test_two_tenants_never_mix(rung: TenantUnderTest, other_tenant: Tenant
         query = "subscription { entityChanged(types: [Alert, Project]) { id } }"
         tails = [await one.subscribe(TAIL, after="0"), await two.subscribe(TAIL, after="0")]
         rows = [await one.subscribe(query), await two.subscribe(query)]
-        await asyncio.sleep(0.3)
+        await gateway.hears(4)
         assert len(gateway.application.gateway.live._groups) == 4
         await write(other_tenant, 3, bell=rung.database.bell)
         await write(rung, 1, bell=rung.database.bell)
@@ -220,7 +219,7 @@ async def test_a_foreign_id_is_as_silent_as_one_that_never_was(
     foreign = f"prj_{other_tenant.project.id.hex}"
     async with socket_of(gateway, await gateway.token(rung)) as socket:
         stream = await socket.subscribe("subscription ($ids: [ID!]) { entityChanged(ids: $ids) { id } }", ids=[foreign])
-        await asyncio.sleep(0.3)
+        await gateway.hears(1)
         await execute(other_tenant, update(models.Project).values(name="renamed"))
         await stream.quiet(1.5)
 
@@ -237,7 +236,7 @@ async def test_what_depends_on_who_asks_is_not_shared(rung: TenantUnderTest, gat
         mine, theirs = await one.subscribe(query), await two.subscribe(query)
         await one.subscribe(names)
         await two.subscribe(names)
-        await asyncio.sleep(0.3)
+        await gateway.hears(4)
         assert len(gateway.application.gateway.live._groups) == 3
         await execute(rung, update(models.Operator).where(models.Operator.id == ada.id).values(name="Ada"))
         assert (await mine.data())["node"]["email"] == "Viewer@example.com"
@@ -263,7 +262,7 @@ async def test_not_6_only_the_recipient_hears_of_a_notification(
     tokens = [gateway.token_of(rung, one.auth_id) for one in people]
     async with socket_of(gateway, tokens[0]) as first, socket_of(gateway, tokens[1]) as second:
         heard = [[await socket.subscribe(query) for query in queries] for socket in (first, second)]
-        await asyncio.sleep(0.3)
+        await gateway.hears(6)
         await rung.add(*rows)
         for streams, row_id in zip(heard, ids, strict=True):
             for stream in streams:
@@ -293,6 +292,6 @@ async def test_tel_what_is_unread_is_told_to_each_as_their_own(rung: TenantUnder
     tokens = [gateway.token_of(rung, one.auth_id) for one in (author, reader)]
     async with socket_of(gateway, tokens[0]) as first, socket_of(gateway, tokens[1]) as second:
         streams = [await socket.subscribe(query) for socket in (first, second)]
-        await asyncio.sleep(0.3)
+        await gateway.hears(2)
         await rung.add(thread, written)
         assert [(await stream.data())["node"]["unreadCount"] for stream in streams] == [0, 1]
