@@ -50,6 +50,41 @@ class _Line:
     debug = info = warning = error = critical = exception = msg
 
 
+_direct: _Direct | None = None
+
+
+def info(logger: str, event: str, **fields: Any) -> None:
+    """`structlog.get_logger(logger).info(event, **fields)`, for lines that every operation writes: where they are JSON
+    it leaves out structlog's own steps, which take three times as long as the line."""
+    direct = _direct
+    if direct is None or structlog.get_config()["processors"] is not direct.processors:
+        structlog.get_logger(logger).info(event, **fields)
+    elif direct.is_wanted:
+        line = direct.lines[logger]
+        line.msg(_json(line, "info", _completed(line, "info", {**fields, "event": event})))
+
+
+class _Direct:
+    """What structlog was configured with, where its lines are JSON."""
+
+    def __init__(self, processors: list[Processor], stream: TextIO, level: int) -> None:
+        self.processors = processors
+        self.is_wanted = level <= logging.INFO
+        self.lines = _Lines(stream)
+
+
+class _Lines(dict[str, _Line]):
+    """Loggers' lines by name, made when they are first asked for."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def __missing__(self, name: str) -> _Line:
+        made = self[name] = _Line(self._stream, name)
+        return made
+
+
 def configure(settings: Settings, stream: TextIO | None = None) -> None:
     """Sets logging up for this process; the last call wins. `stream` is the error output unless given."""
     stream = stream or sys.stderr
@@ -58,8 +93,11 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     render: Processor = _json
     if as_text:
         render = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=_plain_traceback)
+    global _direct
+    processors: list[Processor] = [_completed, render]
+    _direct = None if as_text else _Direct(processors, stream, level)
     structlog.configure(
-        processors=[_completed, render],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *names: _Line(stream, names[0] if names else "fleetgraph"),
         cache_logger_on_first_use=True,

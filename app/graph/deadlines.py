@@ -29,9 +29,10 @@ class Delays:
     def add(self, one: Due) -> asyncio.AbstractEventLoop:
         """From now on it waits, in the event loop that runs, which is returned: to ask for it is a call of the system
         each time."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # what waited on another one is over with it
-            self._loop, self._timer = loop, None
+        loop = self._loop
+        if loop is None or not loop.is_running():  # what waited on another one is over with it
+            loop = self._loop = asyncio.get_running_loop()
+            self._timer = None
             self._waiting.clear()
         self._waiting[one] = at = loop.time() + self._seconds
         if self._timer is None:

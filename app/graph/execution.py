@@ -23,7 +23,6 @@ import msgspec
 import msgspec.structs
 import orjson
 import strawberry
-import structlog
 from graphql import (
     DocumentNode,
     ExecutionResult,
@@ -56,11 +55,10 @@ from app.graph.errors import (
 )
 from app.graph.limits import Limits
 from app.graph.trusted import Trusted
+from app.log import info
 
 OpenContext: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 """Opens the context of one operation or of one event; closing it lets go of what it holds."""
-
-log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.graph")
 
 
 class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
@@ -104,12 +102,13 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One finished operation, for metrics: see `Hooks.observe`."""
+    """One finished operation, for the log and for metrics: see `Hooks.observe`."""
 
     operation: Operation
     outcome: Outcome
     seconds: float
     context: Any
+    request_id: str = ""
 
 
 def _admit_all(_operation: Operation, _context: Any) -> Sequence[GraphQLError]:
@@ -151,6 +150,14 @@ class Shortcut(Protocol):
     async def answer(self, operation: Operation, variables: VariableValues, context: Any) -> Answered | None:
         """The answer; None where the resolvers are to give all of it."""
         ...
+
+
+Later: TypeAlias = Callable[[Callable[[Report], None], Report], Any]
+"""Calls a function with a report, now or soon."""
+
+
+def _at_once(finish: Callable[[Report], None], report: Report) -> None:
+    finish(report)
 
 
 class Executor:
@@ -200,9 +207,17 @@ class Executor:
         return await self.run(operation, request.variables, context, request_id)
 
     async def run(
-        self, operation: Operation, variables: Mapping[str, Any] | None, context: Any, request_id: str
+        self,
+        operation: Operation,
+        variables: Mapping[str, Any] | None,
+        context: Any,
+        request_id: str,
+        later: Later = _at_once,
     ) -> Outcome:
-        """Execute a query or mutation, within `Limits.timeout`. Raises nothing but CancelledError."""
+        """Execute a query or mutation, within `Limits.timeout`. Raises nothing but CancelledError.
+
+        By `later` whoever is waited for logs and counts it once the answer is on its way.
+        """
         started = time.perf_counter()
         with self._hooks.span(operation):
             try:
@@ -213,7 +228,7 @@ class Executor:
                 outcome = self.refusal(refused, request_id)
             except Exception as error:  # a fault outside of any field, such as a hook's
                 outcome = Outcome([masked(error, request_id)])
-        self._finish(operation, outcome, started, context, request_id)
+        later(self._finish, Report(operation, outcome, time.perf_counter() - started, context, request_id))
         return outcome
 
     async def subscribe(
@@ -241,7 +256,8 @@ class Executor:
                             event = core.build_per_event_executor(payload)
                             event.context_value = event_context
                             outcome = await self._complete(event, cost, request_id)
-                            self._finish(operation, outcome, started, event_context, request_id)
+                            seconds = time.perf_counter() - started
+                            self._finish(Report(operation, outcome, seconds, event_context, request_id))
                         yield outcome
                 return
             except Refused as refused:
@@ -250,7 +266,7 @@ class Executor:
                 outcome = Outcome(present(failed.errors, request_id))
             except Exception as error:
                 outcome = Outcome([masked(error, request_id)])
-            self._finish(operation, outcome, started, context, request_id)
+            self._finish(Report(operation, outcome, time.perf_counter() - started, context, request_id))
             yield outcome
 
     def bind(self, operation: Operation, variables: Mapping[str, Any] | None, context: Any) -> CoreExecutor[Any]:
@@ -356,18 +372,19 @@ class Executor:
         result = cast("ExecutionResult", result)
         return Outcome(present(result.errors or (), request_id), result.data, True, {"cost": cost})
 
-    def _finish(self, operation: Operation, outcome: Outcome, started: float, context: Any, request_id: str) -> None:
-        seconds = time.perf_counter() - started
-        log.info(
+    def _finish(self, report: Report) -> None:
+        operation, outcome = report.operation, report.outcome
+        info(
+            "fleetgraph.graph",
             "operation",
             operation=operation.name,
             kind=operation.kind.value,
             outcome=outcome.code,
-            milliseconds=round(seconds * 1000, 2),
+            milliseconds=round(report.seconds * 1000, 2),
             cost=outcome.extensions.get("cost", {}).get("requested"),
-            request_id=request_id,
+            request_id=report.request_id,
         )
-        self.observe(Report(operation, outcome, seconds, context))
+        self.observe(report)
 
 
 class _Asked(msgspec.Struct, frozen=True):

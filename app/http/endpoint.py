@@ -48,7 +48,7 @@ from app.http.encoding import compressed, preferred
 from app.http.headers import RequestHeaders
 from app.http.limits import EdgeLimits
 from app.http.negotiation import RESPONSES, STATUS, Media, negotiate, negotiate_stream, retry_after, status_of
-from app.http.request_id import WHOLE, request_id
+from app.http.request_id import LATER, WHOLE, request_id
 from app.http.streaming import stream, until_gone
 from app.http.streams import Message, Outbox, SourceStreams, Stream, Streams
 from app.http.tasks import cancelled
@@ -75,6 +75,16 @@ class _Streamed:
     caller: Caller
     operation: Operation | None
     refused: Refused | None = None
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """How a request came, and from whom."""
+
+    method: str
+    caller: Caller
+    identity: str
+    options: Mapping[str, Any]
+    """Of `Executor.run`."""
 
 
 class GraphQLEndpoint:
@@ -177,7 +187,9 @@ class GraphQLEndpoint:
             streamed = self._streamed(request, streaming, streams_first or media is None, scope["method"], caller)
             if streamed is not None:
                 return streamed
-        working = self._respond(request, scope["method"], media or Media.JSON, caller, request_id(scope))
+        later = scope.get("extensions", {}).get(LATER)
+        asked = _Asked(scope["method"], caller, request_id(scope), {} if later is None else {"later": later})
+        working = self._respond(request, media or Media.JSON, asked)
         return await self._unless_gone(working, receive)
 
     async def _unless_gone(self, working: Coroutine[Any, Any, Reply], receive: Receive) -> Reply:
@@ -214,24 +226,16 @@ class GraphQLEndpoint:
         except GraphError as error:
             raise HttpRefusal(STATUS[error.code], error) from None
 
-    async def _respond(
-        self,
-        request: GraphQLRequest | list[GraphQLRequest],
-        method: str,
-        media: Media,
-        caller: Caller,
-        identity: str,
-    ) -> Reply:
+    async def _respond(self, request: GraphQLRequest | list[GraphQLRequest], media: Media, asked: _Asked) -> Reply:
         if isinstance(request, GraphQLRequest):
-            outcome = await self._execute(request, method, caller, identity)
+            outcome = await self._execute(request, asked, asked.identity)
             after = retry_after(outcome)
             headers = {} if after is None else {"Retry-After": str(after)}
             return Reply(status_of(outcome, media), media, encode(outcome.payload()), headers)
         self._check_batch(len(request))
         # One after the other: a batch is one caller's, and must not take more than one caller's share at once.
         outcomes = [
-            await self._execute(member, method, caller, f"{identity}.{number}")
-            for number, member in enumerate(request, 1)
+            await self._execute(member, asked, f"{asked.identity}.{number}") for number, member in enumerate(request, 1)
         ]
         return Reply(200, media, encode([outcome.payload() for outcome in outcomes]))
 
@@ -299,7 +303,7 @@ class GraphQLEndpoint:
             outbox.finish([masked(error, identity)])
         return None
 
-    async def _execute(self, request: GraphQLRequest, method: str, caller: Caller, identity: str) -> Outcome:
+    async def _execute(self, request: GraphQLRequest, asked: _Asked, identity: str) -> Outcome:
         try:
             operation = self._executor.prepare(request)
         except Refused as refused:
@@ -313,11 +317,11 @@ class GraphQLEndpoint:
                 "graphql-transport-ws, or Accept: text/event-stream."
             )
             raise HttpRefusal(406, ValidationFailed(message, nodes=operation.node))
-        if operation.kind is OperationType.MUTATION and method != "POST":
+        if operation.kind is OperationType.MUTATION and asked.method != "POST":
             error = ValidationFailed("Send mutations with POST; GET is for queries.", nodes=operation.node)
             raise HttpRefusal(405, error, {"Allow": "POST"})
-        async with self._open_context(caller, identity) as context:
-            return await self._executor.run(operation, request.variables, context, identity)
+        async with self._open_context(asked.caller, identity) as context:
+            return await self._executor.run(operation, request.variables, context, identity, **asked.options)
 
 
 _PATIENCE_SECONDS: Final = 0.02

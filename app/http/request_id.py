@@ -19,6 +19,9 @@ WHOLE: Final = "fleetgraph.whole"
 """Key in a scope whose `send` takes an answer's body in the message that begins it, under this key; and in
 ``scope["extensions"]`` what sends a whole answer at once: `(status, header lines, body)` to whether it did."""
 
+LATER: Final = "fleetgraph.later"
+"""Key in ``scope["extensions"]`` of what calls a function once what was sent is on its way."""
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.http")
 
 

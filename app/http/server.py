@@ -14,20 +14,22 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-from app.http.request_id import WHOLE
+from app.http.request_id import LATER, WHOLE
 
 TEXTS: Final = "fleetgraph.texts"
 """Key in a socket's ``scope["extensions"]``: several texts may be sent at once."""
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol of HTTP, with one thing more: `scope["extensions"][WHOLE]` sends a whole answer with one
-    write, where ASGI's two messages become two, and with them two packets.
+    """Uvicorn's protocol of HTTP, with two things more: `scope["extensions"][WHOLE]` sends a whole answer with one
+    write, where ASGI's two messages become two, and with them two packets; and what is called by way of `[LATER]` holds
+    up no answer.
     """
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         scope: Any = cycle.scope
-        scope["extensions"] = {WHOLE: partial(_send_whole, cycle)}
+        # The event loop writes what was sent when all that was ready has run, and then what was added meanwhile.
+        scope["extensions"] = {WHOLE: partial(_send_whole, cycle), LATER: self.loop.call_soon}
         super()._start_asgi_task(cycle, app)
 
 

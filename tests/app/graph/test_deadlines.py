@@ -37,14 +37,14 @@ async def test_each_has_its_whole_time_and_what_is_called_off_never_comes() -> N
 
 
 def test_a_new_event_loop_begins_anew() -> None:
-    delays, before, after = Delays(0.01), Told(), Told()
+    delays, before, after = Delays(0.2), Told(), Told()
 
     async def add(one: Told, seconds: float) -> None:
         delays.add(one)
         await asyncio.sleep(seconds)
 
     asyncio.run(add(before, 0))
-    asyncio.run(add(after, 0.05))
+    asyncio.run(add(after, 0.4))
     assert before.at is None
     assert after.at is not None
 
