@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
 from graphql import (
@@ -30,6 +32,7 @@ from app.query.columns import Differently, Impossible
 from app.query.payload import Payload
 from app.query.plan import Plan, Run
 from app.query.selection import Planner
+from app.query.sharing import Sharing
 from app.query.statements import Statement
 from db.pool import OF_THE_DRIVER, is_gone
 from db.reads import ReadConnection
@@ -50,6 +53,7 @@ class Compiler:
     def __init__(self, schema: GraphQLSchema, entries: int = 2_000, size: int = 64 * 2**20) -> None:
         self._schema = schema
         self._plans: Lru[PlanKey, _Kept] = Lru(entries, size)
+        self._sharing = Sharing()
         self._directives: Lru[tuple[str, str | None], tuple[str, ...]] = Lru(entries, 2**22)
 
     @property
@@ -76,12 +80,17 @@ class Compiler:
             return None
 
         async def read(run: Run, connection: ReadConnection) -> Mapping[str, Any]:
-            return await _in_snapshot(connection, plan.needs_snapshot(run), lambda: plan.data(run))
+            if not plan.needs_snapshot(run):
+                return await plan.data(run)
+            return await _in_snapshot(connection, plan.data(run))
 
         try:
             if plan.rest:
                 # The reference way answers the rest: both look at its snapshot.
                 return Answered(await plan.data(kept.run(context, variables, context.reading.fetch)), plan.rest)
+            alone = kept.run(context, variables, partial(_by_itself, context), self._sharing)
+            if plan.is_look_up(alone):
+                return Answered(await plan.data(alone), ())
             return Answered(await _on_own_connection(read, kept, context, variables), ())
         except (Differently, Impossible) as given_up:
             log.debug("query_left_to_resolvers", reason=str(given_up))
@@ -113,7 +122,9 @@ class Compiler:
         done = outcome
 
         async def read(run: Run, connection: ReadConnection) -> Mapping[str, Any]:
-            return await _in_snapshot(connection, payload.needs_snapshot, lambda: payload.data(run, done))
+            if not payload.needs_snapshot:
+                return await payload.data(run, done)
+            return await _in_snapshot(connection, payload.data(run, done))
 
         try:
             return Answered(await _on_own_connection(read, kept, context, variables), ())
@@ -172,15 +183,17 @@ class _Kept:
         context: OperationContext,
         variables: VariableValues,
         fetch: Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]],
+        sharing: Sharing | None = None,
     ) -> Run:
         """One execution of it."""
-        return Run(context.actor, variables, fetch, context.observe, self._grown)
+        return Run(context.actor, variables, fetch, context.observe, self._grown, sharing)
 
     def _grown(self, statement: Statement) -> None:
         self.size += 1_000 + 3 * len(statement.text)
         self._resized(self)
 
 
+T = TypeVar("T")
 Read: TypeAlias = Callable[[Run, ReadConnection], Awaitable[Mapping[str, Any]]]
 """Reads an answer's data on a connection."""
 
@@ -188,34 +201,36 @@ Read: TypeAlias = Callable[[Run, ReadConnection], Awaitable[Mapping[str, Any]]]
 async def _on_own_connection(
     read: Read, kept: _Kept, context: OperationContext, variables: VariableValues
 ) -> Mapping[str, Any]:
-    try:
-        return await _once(read, kept, context, variables)
-    except Exception as error:
-        if not is_gone(error):
-            raise
-    return await _once(read, kept, context, variables)  # nothing was done but reading, so it may be done again
+    return await _connected(context, lambda one: read(kept.run(context, variables, one.fetch), one))
 
 
-async def _once(read: Read, kept: _Kept, context: OperationContext, variables: VariableValues) -> Mapping[str, Any]:
-    reading = context.reading
-    async with reading.database.reads.connection(context.actor.tenant_id) as connection:
-
-        async def fetch(sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
-            reading.statements += 1
-            return await connection.fetch(sql, arguments)
-
-        return await read(kept.run(context, variables, fetch), connection)
+async def _by_itself(context: OperationContext, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+    """The rows of the only statement of an operation."""
+    return await _connected(context, lambda connection: connection.fetch(sql, arguments))
 
 
-async def _in_snapshot(
-    connection: ReadConnection, is_needed: bool, data: Callable[[], Awaitable[Mapping[str, Any]]]
-) -> Mapping[str, Any]:
-    if not is_needed:
-        return await data()
-    await connection.begin()
-    found = await data()
-    await connection.end()
-    return found
+async def _connected(context: OperationContext, work: Callable[[ReadConnection], Awaitable[T]]) -> T:
+    reading, is_first = context.reading, True
+    while True:
+        try:
+            async with reading.database.reads.connection(context.actor.tenant_id) as connection:
+                before = connection.statements
+                try:
+                    return await work(connection)
+                finally:
+                    reading.statements += connection.statements - before
+        except Exception as error:
+            if not is_first or not is_gone(error):
+                raise
+            is_first = False  # nothing was done but reading, so it may be done again
+
+
+async def _in_snapshot(connection: ReadConnection, data: Coroutine[Any, Any, Mapping[str, Any]]) -> Mapping[str, Any]:
+    with closing(data):  # which has not begun where the snapshot cannot
+        await connection.begin()
+        found = await data
+        await connection.end()
+        return found
 
 
 def _payload(planner: Planner) -> Plan | Payload:

@@ -7,7 +7,7 @@ root's rows come along in the root's own statement instead (see `selection`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Protocol, TypeAlias
@@ -29,6 +29,7 @@ from app.graph.roots import MAX_NODES, entity_of
 from app.query.columns import Differently, Write, plain_writer
 from app.query.json_values import JsonColumn
 from app.query.rows import Rows, records_by
+from app.query.sharing import Sharing
 from app.query.statements import Statement, Writer
 
 MOST_VARIANTS: Final = 64
@@ -47,6 +48,14 @@ class Run(Struct, frozen=True):
     observe: Callable[[str, int], None]
     grown: Callable[[Statement], None]
     """Told of each statement that is added to the plan."""
+    sharing: Sharing | None = None
+    """Where look-ups of other executions are made along with this one's, which is all that it reads."""
+
+    async def look_up(self, statement: Statement, place: int, keys: Collection[bytes]) -> Sequence[Any]:
+        """The records of these keys, which each has at `place`."""
+        if self.sharing is None:
+            return await self.records(statement, keys=keys)
+        return await self.sharing.records(statement, self.actor, place, keys, self.fetch)
 
     async def records(
         self, statement: Statement, given: Mapping[str, Any] | None = None, keys: Iterable[bytes] = ()
@@ -101,14 +110,14 @@ class Single:
         """The type."""
         return self.rows.entity
 
-    async def load(self, run: Run, keys: Iterable[bytes]) -> dict[bytes, Any]:
+    async def load(self, run: Run, keys: Collection[bytes]) -> dict[bytes, Any]:
         """The rows of these ids as JSON; an id without a row that may be seen is left out."""
         values = await self.values(run, keys)
         return {key: orjson.Fragment(orjson.dumps(value)) for key, value in values.items()}
 
-    async def values(self, run: Run, keys: Iterable[bytes]) -> dict[bytes, Any]:
+    async def values(self, run: Run, keys: Collection[bytes]) -> dict[bytes, Any]:
         """The rows of these ids, for who puts each in one place only."""
-        found = await run.records(self.statement(run), keys=keys)
+        found = await run.look_up(self.statement(run), self.id_place, keys)
         return self.written(run, found, await children_of(self.rows, run, found))
 
     def written(self, run: Run, found: Sequence[Any], children: Sequence[Written] = ()) -> dict[bytes, Any]:
@@ -546,6 +555,11 @@ class Plan:
     def compiled(self) -> Sequence[Root]:
         """The root fields that are answered here."""
         return [root for root in self.roots.values() if root is not None and not isinstance(root, str)]
+
+    def is_look_up(self, run: Run) -> bool:
+        """Whether it is one statement by keys."""
+        compiled = self.compiled
+        return len(compiled) == 1 and isinstance(compiled[0], RootRow | RootNodes) and not self.needs_snapshot(run)
 
     def needs_snapshot(self, run: Run) -> bool:
         """Whether the statements of the plan are several."""

@@ -1,0 +1,141 @@
+"""Look-ups by key that many requests make at the same moment, as one statement.
+
+A dataloader makes one statement of what one operation looks up. Here the same is done for all operations of the
+process: who asks while the same statement is under way waits for its end, and then one of those who wait asks for all
+of them. Who is alone waits for nobody, and nobody gets rows as they were before the question, since the statement is
+sent after the last of them has asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from enum import Enum, auto
+from typing import Any, Final, TypeAlias
+
+from app.auth.actor import Actor
+from app.query.statements import Statement
+
+PATIENCE_SECONDS: Final = 0.005
+"""Who finds a statement under way for longer asks beside it, for it may take long."""
+MOST_KEYS: Final = 1_000
+"""Keys that one statement may ask for on behalf of several."""
+
+Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
+"""Sends a statement with the values of $1, $2 …"""
+
+
+class _Told(Enum):
+    """What one who waits may hear instead of what was found."""
+
+    YOUR_TURN = auto()
+    """To ask for all who wait."""
+    ALONE = auto()
+    """To ask for itself: who asked for all failed, or went away."""
+
+
+_Found: TypeAlias = Mapping[bytes, Any] | _Told
+"""Records by key."""
+
+
+class _Batch:
+    """Those who wait for the same statement, and what they want to know."""
+
+    __slots__ = ("keys", "members")
+
+    def __init__(self) -> None:
+        self.keys: set[bytes] = set()
+        self.members: list[asyncio.Future[_Found]] = []
+
+
+class _UnderWay:
+    """A statement that is under way, and who waits for its end."""
+
+    __slots__ = ("since", "waiting")
+
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+        self.waiting = _Batch()
+
+
+class Sharing:
+    """The look-ups of one process."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[Hashable, _UnderWay] = {}
+
+    async def records(
+        self, statement: Statement, actor: Actor, place: int, keys: Collection[bytes], fetch: Fetch
+    ) -> Sequence[Any]:
+        """The records of these keys, which each has at `place`. Raises what `fetch` raises.
+
+        They are asked for together with those of callers for whom every other value of the statement is the same: the
+        tenant, and whatever else it is narrowed by.
+        """
+        others = statement.arguments(actor, {})
+        name = (statement.text, place, *(tuple(one) if isinstance(one, list) else one for one in others))
+        under_way = self._under_way.get(name)
+        if under_way is None:
+            alone = _Batch()
+            alone.keys.update(keys)
+            under_way = self._under_way[name] = _UnderWay()
+        elif time.monotonic() - under_way.since > PATIENCE_SECONDS or len(under_way.waiting.keys) >= MOST_KEYS:
+            return await fetch(statement.text, _values(statement, actor, keys))
+        else:
+            alone = under_way.waiting
+            told = await self._told(name, under_way, keys)
+            if told is _Told.ALONE:
+                return await fetch(statement.text, _values(statement, actor, keys))
+            if told is not _Told.YOUR_TURN:
+                return _of(told, keys)
+        return _of(await self._ask(name, under_way, alone, statement, actor, place, fetch), keys)
+
+    async def _told(self, name: Hashable, under_way: _UnderWay, keys: Collection[bytes]) -> _Found:
+        turn: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
+        under_way.waiting.keys.update(keys)
+        under_way.waiting.members.append(turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.result() is _Told.YOUR_TURN:
+                self._hand_on(name, under_way)
+            raise
+
+    async def _ask(
+        self,
+        name: Hashable,
+        under_way: _UnderWay,
+        batch: _Batch,
+        statement: Statement,
+        actor: Actor,
+        place: int,
+        fetch: Fetch,
+    ) -> Mapping[bytes, Any]:
+        under_way.since, under_way.waiting = time.monotonic(), _Batch()
+        told: _Found = _Told.ALONE
+        try:
+            records = await fetch(statement.text, _values(statement, actor, batch.keys))
+            told = found = {record[place]: record for record in records}
+            return found
+        finally:
+            for one in batch.members:
+                if not one.done():
+                    one.set_result(told)
+            self._hand_on(name, under_way)
+
+    def _hand_on(self, name: Hashable, under_way: _UnderWay) -> None:
+        """The statement is over: whoever waits longest is next."""
+        for one in under_way.waiting.members:
+            if not one.done():
+                one.set_result(_Told.YOUR_TURN)
+                return
+        del self._under_way[name]
+
+
+def _values(statement: Statement, actor: Actor, keys: Collection[bytes]) -> list[Any]:
+    return statement.arguments(actor, {}, [key.hex() for key in keys])
+
+
+def _of(found: Mapping[bytes, Any], keys: Collection[bytes]) -> list[Any]:
+    return [found[key] for key in keys if key in found]
