@@ -8,6 +8,7 @@ gateways.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections import OrderedDict
@@ -38,6 +39,8 @@ class _Known:
     actor_until: float = 0.0
     drops: int = 0
     """How many rings had been heard when the actor was looked up."""
+    looking: asyncio.Future[None] | None = None
+    """Done when whoever looks the actor up again has found them, or has failed."""
 
 
 class Callers:
@@ -68,16 +71,29 @@ class Callers:
         if known is not None and known.token.expires_at <= self._now():
             del self._known[key]
             known = None
-        if known is not None and known.actor is not None and clock < known.actor_until and self._holds(known):
-            self._known.move_to_end(key)
-            return known.actor
-        drops = self._drops  # a ring while the database is asked may be about what it just said
+        if known is not None:
+            if known.looking is not None and not self._is_fresh(known, clock):
+                # All of a caller's requests find the same second over; one of them is enough to ask.
+                await asyncio.wait((known.looking,))
+            if known.actor is not None and self._is_fresh(known, clock):
+                self._known.move_to_end(key)
+                return known.actor
         if known is None or clock >= known.token_until:
             known = _Known(await self._authenticator.verify(authorization), clock + TOKEN_SECONDS)
-        actor = await self._authenticator.actor_of(known.token, tenant)
-        known.actor, known.actor_until, known.drops = actor, clock + ACTOR_SECONDS, drops
+        actor = await self._look(known, clock, tenant)
         self._keep(key, known)
         return actor
+
+    async def _look(self, known: _Known, clock: float, tenant: str | None) -> Actor:
+        drops = self._drops  # a ring while the database is asked may be about what it just said
+        looking = known.looking = asyncio.get_running_loop().create_future()
+        try:
+            actor = await self._authenticator.actor_of(known.token, tenant)
+            known.actor, known.actor_until, known.drops = actor, clock + ACTOR_SECONDS, drops
+            return actor
+        finally:
+            known.looking = None
+            looking.set_result(None)
 
     def hear(self, tenant_id: UUID, feed: Feed, _seq: int | None = None) -> None:
         """Forget whom a ring is about."""
@@ -88,6 +104,9 @@ class Callers:
     def forget(self) -> None:
         """Forget everybody: rings may have been lost."""
         self.hear(EVERYWHERE, Feed.PEOPLE)
+
+    def _is_fresh(self, known: _Known, clock: float) -> bool:
+        return known.actor is not None and clock < known.actor_until and self._holds(known)
 
     def _holds(self, known: _Known) -> bool:
         """Whether no ring was about the actor since it was looked up. A tenant's end is told with its people's."""

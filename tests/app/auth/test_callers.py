@@ -89,6 +89,40 @@ async def test_who_calls_again_costs_no_query(fleet: Fleet, callers: Callers, ro
     assert rows.statements == 2
 
 
+async def test_of_many_requests_at_once_one_asks(fleet: Fleet, callers: Callers, rows: Counting, clock: Clock) -> None:
+    """All find the same second over. Where the one that asks fails or goes away, the others ask for themselves."""
+    token = await ada(fleet)
+    before = await callers.authenticate(token, None)
+    clock.seconds += ACTOR_SECONDS
+    found = await asyncio.gather(*(callers.authenticate(token, None) for _ in range(20)))
+    assert rows.statements == 2
+    assert all(one is found[0] and one is not before for one in found)
+    clock.seconds += ACTOR_SECONDS
+    asking = [asyncio.create_task(callers.authenticate(token, None)) for _ in range(3)]
+    await asyncio.sleep(0)
+    asking[0].cancel()
+    assert {one.id for one in await asyncio.gather(*asking[1:])} == {before.id}
+    with pytest.raises(asyncio.CancelledError):
+        await asking[0]
+
+
+async def test_who_waited_for_another_look_up_hears_of_what_rang_meanwhile(
+    fleet: Fleet, callers: Callers, rows: Counting, clock: Clock
+) -> None:
+    """What the one that asked was told may be older than what the others are to know."""
+    token = await ada(fleet)
+    await callers.authenticate(token, None)
+    clock.seconds += ACTOR_SECONDS
+
+    def ring_once() -> None:
+        rows.meanwhile = None
+        callers.hear(fleet.tenant_id, Feed.PEOPLE)
+
+    rows.meanwhile = ring_once
+    await asyncio.gather(*(callers.authenticate(token, None) for _ in range(3)))
+    assert rows.statements > 2
+
+
 @pytest.mark.parametrize("feed", [Feed.PEOPLE, Feed.AGENTS, Feed.ROWS, Feed.EVENTS, Feed.CHANGES])
 async def test_a_ring_forgets_whom_it_is_about(fleet: Fleet, callers: Callers, rows: Counting, feed: Feed) -> None:
     """A person is looked up again when people changed, and not when an agent did."""
