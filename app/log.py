@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, TextIO
 
 import orjson
@@ -131,8 +133,14 @@ def _completed(logger: Any, method: str, event: EventDict) -> EventDict:
     record: logging.LogRecord | None = event.get("_record")
     event["level"] = "error" if method == "exception" else method
     event["logger"] = logger.name if record is None else record.name
-    event["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    now = time.time()
+    event["timestamp"] = f"{_second(int(now))}.{int(now % 1 * 1_000_000):06d}Z"
     return event
+
+
+@lru_cache(maxsize=1)
+def _second(number: int) -> str:
+    return datetime.fromtimestamp(number, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _json(logger: Any, method: str, event: EventDict) -> str:

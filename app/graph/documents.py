@@ -12,9 +12,10 @@ import re
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from graphql import (
+    DirectiveNode,
     DocumentNode,
     FragmentDefinitionNode,
     GraphQLError,
@@ -24,11 +25,14 @@ from graphql import (
     GraphQLSyntaxError,
     OperationDefinitionNode,
     OperationType,
+    VariableNode,
+    Visitor,
     get_nullable_type,
     is_leaf_type,
     parse,
     specified_rules,
     validate,
+    visit,
 )
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
@@ -70,6 +74,8 @@ class Operation:
     """Its variables' names and types."""
     leaves: Sequence[GraphQLLeafType | None]
     """Of each variable its scalar or enum, null or not; None where it is no such."""
+    deciding: tuple[str, ...]
+    """Variables that decide what the selection holds: those of `@skip` and `@include`."""
     readers: set[Hashable] = field(default_factory=set, compare=False, repr=False)
     """`Actor.key` of callers who may read all that it reaches: see `app.graph.reading`."""
 
@@ -155,6 +161,27 @@ class Lru(Generic[K, V]):
             self._used -= freed
 
 
+class _Deciding(Visitor):
+    """Collects the variables of directives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def enter_directive(self, node: DirectiveNode, *_rest: Any) -> None:
+        for argument in node.arguments or ():
+            if isinstance(argument.value, VariableNode):
+                self.names.add(argument.value.name.value)
+
+
+def _deciding(operation: OperationDefinitionNode, fragments: Sequence[FragmentDefinitionNode]) -> tuple[str, ...]:
+    """Of the operation and of every fragment beside it, also of those that another operation uses."""
+    visitor = _Deciding()
+    visit(DocumentNode(definitions=(operation, *fragments)), visitor)
+    declared = {one.variable.name.value for one in operation.variable_definitions or ()}
+    return tuple(sorted(visitor.names & declared))
+
+
 class Documents:
     """Texts to documents, through the cache."""
 
@@ -234,7 +261,8 @@ class Documents:
             signatures = [get_variable_signature(self._schema, one) for one in found.variable_definitions or ()]
             good = [one for one in signatures if isinstance(one, GraphQLVariableSignature)]  # validation saw to it
             leaves = [_leaf(one.type) for one in good]
-            operations[name] = Operation(document, found, measures[name], good, leaves)
+            deciding = _deciding(found, fragments)
+            operations[name] = Operation(document, found, measures[name], good, leaves, deciding)
         return document
 
 

@@ -55,7 +55,9 @@ async def read_body(headers: RequestHeaders, receive: Receive, limit: int) -> by
         message_ = await receive()
         if message_["type"] == "http.disconnect":
             raise ClientGone
-        chunk = message_.get("body", b"")
+        chunk: bytes = message_.get("body", b"")
+        if not received and inflate is None and len(chunk) <= limit and not message_.get("more_body", False):
+            return chunk  # nearly always
         received += len(chunk)
         if received <= limit:
             body += chunk if inflate is None else _inflated(inflate, chunk, limit - len(body))

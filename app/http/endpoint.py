@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -144,7 +145,7 @@ class GraphQLEndpoint:
             return
         identity = request_id(scope)
         try:
-            reply = await self._answer(scope, headers, receive, media)
+            reply = await self._answer(scope, headers, receive, media, identity)
             if isinstance(reply, _Streamed):
                 await self._stream(reply, receive, send, identity)
                 return
@@ -167,7 +168,7 @@ class GraphQLEndpoint:
         return (*RESPONSES, Media.HTML) if method == "GET" and self._page is not None else RESPONSES
 
     async def _answer(
-        self, scope: Scope, headers: RequestHeaders, receive: Receive, media: Media | None
+        self, scope: Scope, headers: RequestHeaders, receive: Receive, media: Media | None, identity: str
     ) -> Reply | _Streamed:
         if scope["method"] not in ("GET", "POST"):
             error = BadUserInput("Send the operation with POST, or a query with GET.")
@@ -188,7 +189,7 @@ class GraphQLEndpoint:
             if streamed is not None:
                 return streamed
         later = scope.get("extensions", {}).get(LATER)
-        asked = _Asked(scope["method"], caller, request_id(scope), {} if later is None else {"later": later})
+        asked = _Asked(scope["method"], caller, identity, {} if later is None else {"later": later})
         working = self._respond(request, media or Media.JSON, asked)
         return await self._unless_gone(working, receive)
 
@@ -364,15 +365,20 @@ _TYPES: Final = {media: f"{media.value}; charset=utf-8".encode() for media in Me
 
 
 async def _send(reply: Reply, send: Send, *, whole: bool) -> None:
-    headers = [
-        (b"content-type", _TYPES[reply.media]),
-        (b"content-length", b"%d" % len(reply.body)),
-        # The same address answers in several types, and to each caller differently.
-        (b"vary", b"Accept, Accept-Encoding, Authorization"),
-    ]
-    headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+    headers = _usual(reply.media)
+    if reply.headers:
+        headers += tuple(
+            (name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in reply.headers.items()
+        )
     if whole:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers, WHOLE: reply.body})
         return
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    length = (b"content-length", b"%d" % len(reply.body))
+    await send({"type": "http.response.start", "status": reply.status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+@cache
+def _usual(media: Media) -> tuple[tuple[bytes, bytes], ...]:
+    # The same address answers in several types, and to each caller differently.
+    return (b"content-type", _TYPES[media]), (b"vary", b"Accept, Accept-Encoding, Authorization")

@@ -1,6 +1,6 @@
 """Headers of requests, read once, and those that every answer has, whoever wrote it (traps 18 and 22)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -44,9 +44,12 @@ def safe(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return found + [header for header in _ALWAYS if header[0] not in names]
 
 
-def lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """The headers as they are sent. Raises ValueError where one of them would be more than its line."""
-    made = b"".join([b"%b: %b\r\n" % header for header in headers])
-    if made.count(b"\n") != len(headers) or made.count(b"\r") != len(headers):
+@lru_cache(maxsize=256)
+def safe_lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The headers with those that all answers have, as they are sent. Raises ValueError where one of them would be more
+    than its line. Nearly all answers have the same few."""
+    found = safe(headers)
+    made = b"".join([b"%b: %b\r\n" % header for header in found])
+    if made.count(b"\n") != len(found) or made.count(b"\r") != len(found):
         raise ValueError("A header of an answer has a line break in it.")
     return made

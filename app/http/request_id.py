@@ -10,14 +10,15 @@ from typing import Final
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.headers import lines, safe
+from app.http.headers import safe, safe_lines
 from app.log import REQUEST_ID
 
 _ACCEPTABLE: Final = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
 _KEY: Final = "fleetgraph.request_id"
 WHOLE: Final = "fleetgraph.whole"
-"""Key in a scope whose `send` takes an answer's body in the message that begins it, under this key; and in
-``scope["extensions"]`` what sends a whole answer at once: `(status, header lines, body)` to whether it did."""
+"""Key in a scope whose `send` takes an answer's body in the message that begins it, under this key, and writes its
+length; and in ``scope["extensions"]`` what sends a whole answer at once: `(status, header lines, body)` to whether it
+did."""
 
 LATER: Final = "fleetgraph.later"
 """Key in ``scope["extensions"]`` of what calls a function once what was sent is on its way."""
@@ -73,14 +74,18 @@ class RequestId:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = message["headers"] = safe(message["headers"])
-                headers.append((b"x-request-id", identity.encode("ascii")))
-                body = message.pop(WHOLE, None)
+                name = identity.encode("ascii")
+                body: bytes | None = message.pop(WHOLE, None)
                 if body is not None:
-                    if at_once is None or not at_once(status, lines(headers), body):
-                        await send(message)
-                        await send({"type": "http.response.body", "body": body})
-                    return
+                    usual = safe_lines(message["headers"])
+                    head = b"%bcontent-length: %d\r\nx-request-id: %b\r\n" % (usual, len(body), name)
+                    if at_once is not None and at_once(status, head, body):
+                        return
+                    message["headers"] = [*message["headers"], (b"content-length", b"%d" % len(body))]
+                message["headers"] = [*safe(message["headers"]), (b"x-request-id", name)]
+                if body is not None:
+                    await send(message)
+                    message = {"type": "http.response.body", "body": body}
             await send(message)
 
         try:

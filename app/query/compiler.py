@@ -8,25 +8,14 @@ from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
-from graphql import (
-    DirectiveNode,
-    DocumentNode,
-    FragmentDefinitionNode,
-    GraphQLError,
-    GraphQLSchema,
-    OperationDefinitionNode,
-    OperationType,
-    VariableNode,
-    Visitor,
-    visit,
-)
+from graphql import GraphQLError, GraphQLSchema, OperationType
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
 
 from app.auth.actor import ActorKey
 from app.commands import Done
 from app.graph.context import OperationContext
-from app.graph.documents import Document, Lru, Operation
+from app.graph.documents import Lru, Operation
 from app.graph.execution import Answered
 from app.query.columns import Differently, Impossible
 from app.query.payload import Payload
@@ -54,7 +43,6 @@ class Compiler:
         self._schema = schema
         self._plans: Lru[PlanKey, _Kept] = Lru(entries, size)
         self._sharing = Sharing()
-        self._directives: Lru[tuple[str, str | None], tuple[str, ...]] = Lru(entries, 2**22)
 
     @property
     def plans(self) -> int:
@@ -140,7 +128,7 @@ class Compiler:
 
     def _plan(self, operation: Operation, variables: VariableValues, context: OperationContext) -> _Kept:
         document = operation.document
-        names = self._deciding(operation)
+        names = operation.deciding
         values = tuple(variables.coerced.get(name) for name in names)
         key: PlanKey = (document.hash, operation.name, context.actor.key, values)
         kept = self._plans.get(key)
@@ -156,18 +144,6 @@ class Compiler:
             kept = _Kept(plan, size, lambda made: self._plans.put(key, made, made.size))
             self._plans.put(key, kept, size)
         return kept
-
-    def _deciding(self, operation: Operation) -> tuple[str, ...]:
-        """The variables that decide what a selection holds."""
-        key = operation.document.hash, operation.name
-        names = self._directives.get(key)
-        if names is None:
-            visitor = _Deciding()
-            visit(_reachable(operation.document, operation.node), visitor)
-            declared = {one.variable.name.value for one in operation.node.variable_definitions or ()}
-            names = tuple(sorted(visitor.names & declared))
-            self._directives.put(key, names, 200)
-        return names
 
 
 class _Kept:
@@ -238,22 +214,3 @@ def _payload(planner: Planner) -> Plan | Payload:
         return planner.payload()
     except Impossible:
         return Plan({}, ())
-
-
-class _Deciding(Visitor):
-    """Collects the variables of `@skip` and `@include`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def enter_directive(self, node: DirectiveNode, *_rest: Any) -> None:
-        for argument in node.arguments or ():
-            if isinstance(argument.value, VariableNode):
-                self.names.add(argument.value.name.value)
-
-
-def _reachable(document: Document, operation: OperationDefinitionNode) -> DocumentNode:
-    """The operation with every fragment of its document, also those that another operation uses."""
-    fragments: list[FragmentDefinitionNode] = list(document.fragments.values())
-    return DocumentNode(definitions=(operation, *fragments))

@@ -53,9 +53,10 @@ class Run(Struct, frozen=True):
 
     async def look_up(self, statement: Statement, place: int, keys: Collection[bytes]) -> Sequence[Any]:
         """The records of these keys, which each has at `place`."""
+        arguments = statement.arguments(self.actor, {}, [key.hex() for key in keys])
         if self.sharing is None:
-            return await self.records(statement, keys=keys)
-        return await self.sharing.records(statement, self.actor, place, keys, self.fetch)
+            return await self.fetch(statement.text, arguments)
+        return await self.sharing.records(statement, arguments, place, keys, self.fetch)
 
     async def records(
         self, statement: Statement, given: Mapping[str, Any] | None = None, keys: Iterable[bytes] = ()

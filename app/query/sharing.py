@@ -13,8 +13,8 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
-from app.auth.actor import Actor
 from app.query.statements import Statement
 
 PATIENCE_SECONDS: Final = 0.005
@@ -44,8 +44,9 @@ class _Batch:
 
     __slots__ = ("keys", "members")
 
-    def __init__(self) -> None:
-        self.keys: set[bytes] = set()
+    def __init__(self, keys: list[Any]) -> None:
+        self.keys = keys
+        """As the statement takes them."""
         self.members: list[asyncio.Future[_Found]] = []
 
 
@@ -55,8 +56,8 @@ class _UnderWay:
     __slots__ = ("since", "waiting")
 
     def __init__(self) -> None:
-        self.since = time.monotonic()
-        self.waiting = _Batch()
+        self.since = 0.0
+        self.waiting: _Batch | None = None
 
 
 class Sharing:
@@ -66,35 +67,40 @@ class Sharing:
         self._under_way: dict[Hashable, _UnderWay] = {}
 
     async def records(
-        self, statement: Statement, actor: Actor, place: int, keys: Collection[bytes], fetch: Fetch
+        self, statement: Statement, arguments: list[Any], place: int, keys: Collection[bytes], fetch: Fetch
     ) -> Sequence[Any]:
-        """The records of these keys, which each has at `place`. Raises what `fetch` raises.
+        """The records of these keys, which each has at `place`; `arguments` are the statement's, with the keys among
+        them. Raises what `fetch` raises.
 
-        They are asked for together with those of callers for whom every other value of the statement is the same: the
-        tenant, and whatever else it is narrowed by.
+        They are asked for together with those of callers for whom every other value is the same: the tenant, and
+        whatever else the statement is narrowed by.
         """
-        others = statement.arguments(actor, {})
-        name = (statement.text, place, *(tuple(one) if isinstance(one, list) else one for one in others))
+        at = statement.keys_at
+        own = arguments[at]
+        arguments[at] = None
+        name = (statement.text, place, *map(_hashable, arguments))
         under_way = self._under_way.get(name)
         if under_way is None:
-            alone = _Batch()
-            alone.keys.update(keys)
             under_way = self._under_way[name] = _UnderWay()
-        elif time.monotonic() - under_way.since > PATIENCE_SECONDS or len(under_way.waiting.keys) >= MOST_KEYS:
-            return await fetch(statement.text, _values(statement, actor, keys))
+            batch = _Batch(own)
+        elif time.monotonic() - under_way.since > PATIENCE_SECONDS or _is_full(under_way.waiting):
+            arguments[at] = own
+            return await fetch(statement.text, arguments)
         else:
-            alone = under_way.waiting
-            told = await self._told(name, under_way, keys)
+            batch = under_way.waiting = under_way.waiting or _Batch([])
+            told = await self._told(name, under_way, batch, own)
             if told is _Told.ALONE:
-                return await fetch(statement.text, _values(statement, actor, keys))
+                arguments[at] = own
+                return await fetch(statement.text, arguments)
             if told is not _Told.YOUR_TURN:
                 return _of(told, keys)
-        return _of(await self._ask(name, under_way, alone, statement, actor, place, fetch), keys)
+        arguments[at] = batch.keys
+        return _of(await self._ask(name, under_way, batch, statement.text, arguments, place, fetch), keys)
 
-    async def _told(self, name: Hashable, under_way: _UnderWay, keys: Collection[bytes]) -> _Found:
+    async def _told(self, name: Hashable, under_way: _UnderWay, batch: _Batch, own: list[Any]) -> _Found:
         turn: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
-        under_way.waiting.keys.update(keys)
-        under_way.waiting.members.append(turn)
+        batch.keys += own
+        batch.members.append(turn)
         try:
             return await turn
         except asyncio.CancelledError:
@@ -107,16 +113,15 @@ class Sharing:
         name: Hashable,
         under_way: _UnderWay,
         batch: _Batch,
-        statement: Statement,
-        actor: Actor,
+        sql: str,
+        arguments: Sequence[Any],
         place: int,
         fetch: Fetch,
     ) -> Mapping[bytes, Any]:
-        under_way.since, under_way.waiting = time.monotonic(), _Batch()
+        under_way.since, under_way.waiting = time.monotonic(), None
         told: _Found = _Told.ALONE
         try:
-            records = await fetch(statement.text, _values(statement, actor, batch.keys))
-            told = found = {record[place]: record for record in records}
+            told = found = {record[place]: record for record in await fetch(sql, arguments)}
             return found
         finally:
             for one in batch.members:
@@ -126,15 +131,22 @@ class Sharing:
 
     def _hand_on(self, name: Hashable, under_way: _UnderWay) -> None:
         """The statement is over: whoever waits longest is next."""
-        for one in under_way.waiting.members:
-            if not one.done():
-                one.set_result(_Told.YOUR_TURN)
-                return
+        if under_way.waiting is not None:
+            for one in under_way.waiting.members:
+                if not one.done():
+                    one.set_result(_Told.YOUR_TURN)
+                    return
         del self._under_way[name]
 
 
-def _values(statement: Statement, actor: Actor, keys: Collection[bytes]) -> list[Any]:
-    return statement.arguments(actor, {}, [key.hex() for key in keys])
+def _is_full(waiting: _Batch | None) -> bool:
+    return waiting is not None and len(waiting.keys) >= MOST_KEYS
+
+
+def _hashable(value: Any) -> Hashable:
+    if isinstance(value, UUID):
+        return value.int  # whose hash is not computed anew each time
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _of(found: Mapping[bytes, Any], keys: Collection[bytes]) -> list[Any]:

@@ -34,6 +34,8 @@ class Statement:
     """The values of $1, $2 …"""
     width: int
     """Columns of its records."""
+    keys_at: int = -1
+    """Which of the values are the rows' keys."""
 
     def arguments(self, actor: Actor, given: Mapping[str, Any], keys: Sequence[str] = ()) -> list[Any]:
         """What $1, $2 … are. Raises BadUserInput where an argument of the list is wrong."""
@@ -96,8 +98,9 @@ class Writer:
         """The statement's text, and the sources of its parameters in their order."""
         compiled = select.compile(dialect=_DIALECT)
         places = compiled.positiontup or []
-        values = tuple(self._value(compiled.binds[name]) for name in places)
-        return Statement(compiled.string, values, len(select.selected_columns))
+        binds = [compiled.binds[name] for name in places]
+        keys_at = next((place for place, one in enumerate(binds) if one.key == "keys"), -1)
+        return Statement(compiled.string, tuple(map(self._value, binds)), len(select.selected_columns), keys_at)
 
     def _value(self, parameter: Any) -> Value:
         stored = parameter.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) or _as_it_is

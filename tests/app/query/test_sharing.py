@@ -33,7 +33,7 @@ from tests.conftest import TenantUnderTest
 
 def look_up(kind: str = "SELECT") -> Statement:
     """A statement of a tenant and of keys."""
-    return Statement(kind, (lambda actor, _given, _keys: actor.tenant_id, lambda _actor, _given, keys: keys), 1)
+    return Statement(kind, (lambda actor, _given, _keys: actor.tenant_id, lambda _actor, _given, keys: keys), 1, 1)
 
 
 LOOK_UP = look_up()
@@ -47,7 +47,7 @@ class Store:
         self.answers: list[asyncio.Future[None]] = []
 
     async def fetch(self, _sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
-        self.asked.append(sorted(arguments[-1]))
+        self.asked.append(sorted(set(arguments[-1])))
         self.answers.append(asyncio.get_running_loop().create_future())
         await self.answers[-1]
         return [(bytes.fromhex(key),) for key in arguments[-1] if key != "ff"]
@@ -84,7 +84,8 @@ def ask(shared: Sharing, store: Store, tenant: TenantUnderTest) -> Ask:
     actor = tenant.actor()
 
     def begin(*keys: bytes, statement: Statement = LOOK_UP, who: Actor = actor) -> asyncio.Task[Sequence[Any]]:
-        return asyncio.create_task(shared.records(statement, who, 0, keys, store.fetch))
+        arguments = statement.arguments(who, {}, [key.hex() for key in keys])
+        return asyncio.create_task(shared.records(statement, arguments, 0, keys, store.fetch))
 
     return begin
 
