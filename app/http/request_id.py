@@ -21,7 +21,7 @@ length; and in ``scope["extensions"]`` what sends a whole answer at once: `(stat
 did."""
 
 LATER: Final = "fleetgraph.later"
-"""Key in ``scope["extensions"]`` of what calls a function once what was sent is on its way."""
+"""Key in ``scope["extensions"]`` of what calls a function with a value once what was sent is on its way."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.http")
 

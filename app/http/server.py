@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
+import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
@@ -16,6 +17,10 @@ from websockets.http11 import Request
 
 from app.http.request_id import LATER, WHOLE
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.http")
+
+AFTERWARDS_SECONDS: Final = 0.005
+"""How long log lines and figures of a request may wait for those of others."""
 TEXTS: Final = "fleetgraph.texts"
 """Key in a socket's ``scope["extensions"]``: several texts may be sent at once."""
 
@@ -28,9 +33,33 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         scope: Any = cycle.scope
-        # The event loop writes what was sent when all that was ready has run, and then what was added meanwhile.
-        scope["extensions"] = {WHOLE: partial(_send_whole, cycle), LATER: self.loop.call_soon}
+        scope["extensions"] = {WHOLE: partial(_send_whole, cycle)}
+        if (afterwards := getattr(self.server_state, "afterwards", None)) is not None:
+            scope["extensions"][LATER] = afterwards.add
         super()._start_asgi_task(cycle, app)
+
+
+class Afterwards:
+    """What each request leaves to be done is done for all of them together, a moment later: it holds up no answer, and
+    takes half as long as it would one by one, in between other things."""
+
+    def __init__(self) -> None:
+        self._left: list[tuple[Callable[[Any], None], Any]] = []
+
+    def add(self, function: Callable[[Any], None], argument: Any) -> None:
+        """Call the function soon."""
+        if not self._left:
+            asyncio.get_running_loop().call_later(AFTERWARDS_SECONDS, self.run)
+        self._left.append((function, argument))
+
+    def run(self) -> None:
+        """Call all of them now."""
+        left, self._left = self._left, []
+        for function, argument in left:
+            try:
+                function(argument)
+            except Exception:
+                log.exception("left_undone")
 
 
 def _send_whole(cycle: RequestResponseCycle, status: int, head: bytes, body: bytes) -> bool:
@@ -125,6 +154,9 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._drain = drain
         self._seconds = seconds
+        self._afterwards = Afterwards()
+        state: Any = self.server_state  # which is what the protocols are given
+        state.afterwards = self._afterwards
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, drain, then shut down as uvicorn does. A second Ctrl-C cuts the draining short."""
@@ -135,3 +167,4 @@ class DrainingServer(uvicorn.Server):
             await asyncio.wait((draining,), timeout=0.1)
         draining.cancel()
         await super().shutdown(sockets)
+        self._afterwards.run()
