@@ -56,7 +56,7 @@ class Run(Struct, frozen=True):
         arguments = statement.arguments(self.actor, {}, [key.hex() for key in keys])
         if self.sharing is None:
             return await self.fetch(statement.text, arguments)
-        return await self.sharing.records(statement, arguments, place, keys, self.fetch)
+        return await self.sharing.records(self.actor.tenant_id, statement, arguments, place, keys, self.fetch)
 
     async def records(
         self, statement: Statement, given: Mapping[str, Any] | None = None, keys: Iterable[bytes] = ()
@@ -559,8 +559,11 @@ class Plan:
 
     def is_look_up(self, run: Run) -> bool:
         """Whether it is one statement by keys."""
-        compiled = self.compiled
-        return len(compiled) == 1 and isinstance(compiled[0], RootRow | RootNodes) and not self.needs_snapshot(run)
+        return self._is_by_key and not self.needs_snapshot(run)
+
+    @cached_property
+    def _is_by_key(self) -> bool:
+        return len(self.compiled) == 1 and isinstance(self.compiled[0], RootRow | RootNodes)
 
     def needs_snapshot(self, run: Run) -> bool:
         """Whether the statements of the plan are several."""

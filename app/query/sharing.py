@@ -67,18 +67,24 @@ class Sharing:
         self._under_way: dict[Hashable, _UnderWay] = {}
 
     async def records(
-        self, statement: Statement, arguments: list[Any], place: int, keys: Collection[bytes], fetch: Fetch
+        self,
+        tenant_id: UUID,
+        statement: Statement,
+        arguments: list[Any],
+        place: int,
+        keys: Collection[bytes],
+        fetch: Fetch,
     ) -> Sequence[Any]:
         """The records of these keys, which each has at `place`; `arguments` are the statement's, with the keys among
         them. Raises what `fetch` raises.
 
-        They are asked for together with those of callers for whom every other value is the same: the tenant, and
-        whatever else the statement is narrowed by.
+        They are asked for together with those of callers of the same tenant for whom every other value is the same:
+        whatever the statement is narrowed by.
         """
         at = statement.keys_at
         own = arguments[at]
         arguments[at] = None
-        name = (statement.text, place, *map(_hashable, arguments))
+        name = (tenant_id.int, statement.text, place, *map(_hashable, arguments))
         under_way = self._under_way.get(name)
         if under_way is None:
             under_way = self._under_way[name] = _UnderWay()
@@ -95,7 +101,8 @@ class Sharing:
             if told is not _Told.YOUR_TURN:
                 return _of(told, keys)
         arguments[at] = batch.keys
-        return _of(await self._ask(name, under_way, batch, statement.text, arguments, place, fetch), keys)
+        records = await self._ask(name, under_way, batch, statement.text, arguments, place, fetch)
+        return records if batch.keys is own else _of(_by_key(records, place), keys)
 
     async def _told(self, name: Hashable, under_way: _UnderWay, batch: _Batch, own: list[Any]) -> _Found:
         turn: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
@@ -117,12 +124,14 @@ class Sharing:
         arguments: Sequence[Any],
         place: int,
         fetch: Fetch,
-    ) -> Mapping[bytes, Any]:
+    ) -> Sequence[Any]:
         under_way.since, under_way.waiting = time.monotonic(), None
         told: _Found = _Told.ALONE
         try:
-            told = found = {record[place]: record for record in await fetch(sql, arguments)}
-            return found
+            records = await fetch(sql, arguments)
+            if batch.members:
+                told = _by_key(records, place)
+            return records
         finally:
             for one in batch.members:
                 if not one.done():
@@ -147,6 +156,10 @@ def _hashable(value: Any) -> Hashable:
     if isinstance(value, UUID):
         return value.int  # whose hash is not computed anew each time
     return tuple(value) if isinstance(value, list) else value
+
+
+def _by_key(records: Sequence[Any], place: int) -> Mapping[bytes, Any]:
+    return {record[place]: record for record in records}
 
 
 def _of(found: Mapping[bytes, Any], keys: Collection[bytes]) -> list[Any]:

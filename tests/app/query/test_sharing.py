@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -32,8 +33,8 @@ from tests.conftest import TenantUnderTest
 
 
 def look_up(kind: str = "SELECT") -> Statement:
-    """A statement of a tenant and of keys."""
-    return Statement(kind, (lambda actor, _given, _keys: actor.tenant_id, lambda _actor, _given, keys: keys), 1, 1)
+    """A statement of a caller and of keys."""
+    return Statement(kind, (lambda actor, _given, _keys: actor.id, lambda _actor, _given, keys: keys), 1, 1)
 
 
 LOOK_UP = look_up()
@@ -85,7 +86,7 @@ def ask(shared: Sharing, store: Store, tenant: TenantUnderTest) -> Ask:
 
     def begin(*keys: bytes, statement: Statement = LOOK_UP, who: Actor = actor) -> asyncio.Task[Sequence[Any]]:
         arguments = statement.arguments(who, {}, [key.hex() for key in keys])
-        return asyncio.create_task(shared.records(statement, arguments, 0, keys, store.fetch))
+        return asyncio.create_task(shared.records(who.tenant_id, statement, arguments, 0, keys, store.fetch))
 
     return begin
 
@@ -111,12 +112,20 @@ async def test_who_asks_meanwhile_asks_together(ask: Ask, store: Store, shared: 
     assert not shared._under_way
 
 
-async def test_another_statement_or_tenant_is_no_company(ask: Ask, store: Store, other_tenant: TenantUnderTest) -> None:
-    """Every other value is a part of what makes two the same."""
-    running = [ask(b"\1"), ask(b"\1", statement=look_up("SELECT more")), ask(b"\1", who=other_tenant.actor())]
+async def test_another_statement_value_or_tenant_is_no_company(
+    ask: Ask, store: Store, tenant: TenantUnderTest, other_tenant: TenantUnderTest
+) -> None:
+    """Every other value is a part of what makes two the same, and the tenant even where it is none."""
+    actor = tenant.actor()
+    running = [
+        ask(b"\1", who=actor),
+        ask(b"\1", who=actor, statement=look_up("SELECT more")),
+        ask(b"\1", who=replace(actor, id=new_id())),
+        ask(b"\1", who=replace(actor, tenant_id=other_tenant.id)),
+    ]
     await settled()
-    assert store.asked == [["01"]] * 3
-    for number in range(3):
+    assert store.asked == [["01"]] * 4
+    for number in range(4):
         await store.answer(number)
     await asyncio.gather(*running)
 
