@@ -55,7 +55,8 @@ async def create_review(
     """REV-1 to REV-3. Judge a task's work. On a task in REVIEW a CHANGESET sends it back, a REFUTE counts as a cycle,
     an agent's APPROVE asks a person to accept it; a person's may accept it at once.
 
-    Nobody judges their own work. A newer judgement of the same thing by the same reviewer takes the older one's place.
+    Nobody judges their own work. A CHANGESET that would send back a task which is nobody's is refused. A newer judgement
+    of the same thing by the same reviewer takes the older one's place.
     """
     if refused := _refuse_form(type, summary, score, severity, changeset):
         return refused
@@ -68,6 +69,13 @@ async def create_review(
     assignees = await assignees_of(uow, task.id)
     if is_agent(uow) and uow.actor.id in assignees:
         return Refused(Refusal.DEPENDENCY_NOT_MET, "An agent does not judge its own work (REV-2).", "task_id")
+    if type is ReviewType.CHANGESET and task.status is TaskStatus.REVIEW and not assignees:
+        # What refuses the step refuses the judgement, here as where a person's completes the task.
+        message = (
+            "Nobody is assigned to the task, so nobody would make the changes. Use `taskAssign` first, or judge with"
+            " REFUTE, which leaves it in REVIEW (TSK-1)."
+        )
+        return Refused(Refusal.DEPENDENCY_NOT_MET, message, "task_id")
     if complete_task and (refused := await _complete(uow, task, type, summary)):
         return refused
     mine = Review.reviewer_instance_id if is_agent(uow) else Review.reviewer_operator_id

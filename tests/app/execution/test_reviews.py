@@ -152,6 +152,27 @@ async def test_rev_3_what_a_judgement_does(scene: Scene, status: TaskStatus, kin
     assert (await stages(scene))[0] == "REVIEW_CREATED"
 
 
+async def test_tsk_1_a_task_that_is_nobodys_is_not_sent_back(scene: Scene) -> None:
+    """As an import may have it: IN_PROGRESS takes an assignee, whoever the step is by. Out of REVIEW it is no step."""
+    lone = models.Task(
+        id=new_id(), project_id=scene.tenant.project.id, title="Lone", type="DOCS", status=TaskStatus.REVIEW
+    )
+    await scene.tenant.add(lone)
+    values = {"task_id": lone.id, "summary": "found"}
+    for actor in (scene.person, scene.agent):
+        found = await refused(scene, "create_review", actor, type=T.CHANGESET, changeset=CHANGES, **values)
+        assert (found.code, found.field) == (Refusal.DEPENDENCY_NOT_MET, "task_id")
+        assert "`taskAssign`" in found.message
+    assert await scene.rows(models.Review) == await scene.rows(models.ChangeRecord) == []
+    (row,) = await scene.rows(models.Task, id=lone.id)
+    assert (row.status, row.review_cycles) == (TaskStatus.REVIEW, 0)
+    assert isinstance(await do(scene, "create_review", type=T.REFUTE, **values), Done)
+    await scene.set(lone, status=TaskStatus.BLOCKED)
+    assert isinstance(await do(scene, "create_review", type=T.CHANGESET, changeset=CHANGES, **values), Done)
+    (row,) = await scene.rows(models.Task, id=lone.id)
+    assert (row.status, row.review_cycles) == (TaskStatus.BLOCKED, 1)
+
+
 async def test_rev_3_a_persons_approval_may_carry_the_step_to_done(scene: Scene) -> None:
     await scene.set(scene.task, status=TaskStatus.REVIEW)
     await judge(scene, T.APPROVE, complete_task=True)
