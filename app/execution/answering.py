@@ -17,6 +17,7 @@ from app.governance.loading import ENVELOPES, NEWEST_MODE, SUBJECTS, policy_in
 from app.governance.policy import EffectivePolicy
 from app.governance.policy.budget import BUDGET_EXTRA, budget_extra, money_left, spent
 from app.platform.rules import strictest
+from app.redaction import REDACTED
 from db.base import JsonObject
 from db.enums import OperatorMode
 from db.models import AgentInstance
@@ -73,7 +74,10 @@ FROM subject JOIN tenants tenant ON tenant.id = subject.tenant_id
 # As text, not as parameters: that is how a prepared statement finds the queue's own index.
 _CLAIMABLE: Final = text(
     f"""
-SELECT task.id, task.title, task.type, task.status, task.priority, task.due_at AS "dueAt" FROM tasks task
+SELECT task.id, CASE WHEN 'title' = ANY(task.redacted_fields) AND task.creator_instance_id IS DISTINCT FROM :instance
+    AND NOT EXISTS (SELECT FROM task_assignees mine WHERE mine.tenant_id = task.tenant_id AND mine.task_id = task.id)
+    THEN '{REDACTED}' ELSE task.title END AS title, task.type, task.status, task.priority, task.due_at AS "dueAt"
+FROM tasks task
 WHERE task.tenant_id = :tenant AND task.project_id = :project AND task.status = 'INBOX'
     AND (CAST(:types AS text[]) IS NULL OR task.type = ANY(CAST(:types AS text[])))
     AND NOT EXISTS (SELECT FROM task_assignees other

@@ -22,6 +22,7 @@ from app.governance.deciding import OPEN, withdraw_for_calls
 from app.governance.policy.budget import dollars
 from app.governance.spend import Tick, spend
 from app.lifecycle import allowed_from
+from app.redaction import title_of
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import (
@@ -273,14 +274,14 @@ async def hold_spent_task(uow: UnitOfWork, task: Task, *, instance_id: UUID | No
         "BUDGET_EXCEEDED",
         AlertSeverity.WARNING,
         "A task's budget is used up",
-        f"{task.title}: {reason}",
+        f"{title_of(task)}: {reason}",
         task_id=task.id,
         project_id=task.project_id,
     )
     make_request(
         uow,
         "BUDGET_OVERRIDE",
-        action_summary=f"Let “{task.title}” cost more.",
+        action_summary=f"Let “{title_of(task)}” cost more.",
         justification=reason,
         risk_level=RiskLevel.YELLOW,
         target=task,

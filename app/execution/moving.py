@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
 
 from app.intelligence.learning import learn
+from app.redaction import title_of
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import ActorType, ChangeRecordType, TaskStatus, WatchEntityType
@@ -72,7 +73,7 @@ async def move_task(
         metadata=metadata,
         **columns,
     )
-    uow.notify(TASK_TRANSITIONED, task, {**moved(task.title, before, to), **({} if by_system else _mover(uow))})
+    uow.notify(TASK_TRANSITIONED, task, {**moved(title_of(task), before, to), **({} if by_system else _mover(uow))})
     if to is TaskStatus.ASSIGNED and not is_returned and not is_assignment_noted:
         note_assignment(uow, task, await assignees_of(uow, task.id), caused_by_id=change_id, by_system=by_system)
     if to in (TaskStatus.DONE, TaskStatus.FAILED):
@@ -148,7 +149,7 @@ def note_assignment(
     names = [str(one) for one in assignee_ids]
     fresh = [str(one) for one in assignee_ids if one not in (before or ()) or task.status is TaskStatus.INBOX]
     if fresh:
-        uow.notify(TASK_ASSIGNED, task, {"name": task.title, "assigneeIds": fresh})
+        uow.notify(TASK_ASSIGNED, task, {"name": title_of(task), "assigneeIds": fresh})
     return uow.record(
         ChangeRecordType.TASK_ASSIGNED,
         task,

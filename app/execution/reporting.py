@@ -12,6 +12,7 @@ from app.execution.timeline import MOST, Entry, load_timeline
 from app.graph.context import Info, OperationContext, context_of
 from app.graph.declared import Declaration, Declared
 from app.graph.fields import GraphField, Shape, graph_field
+from app.graph.hiding import as_seen
 from app.graph.loaders import Loader
 from app.graph.registry import ENTITIES
 from db import models
@@ -145,13 +146,15 @@ async def _resolve(row: Any, info: Info) -> str:
     assignees = await loaders.own("assignee_names", lambda: _AssigneesLoader(context)).load(row.id)
     may_cost = context.actor.may_read("Run")
     costs = await loaders.own("task_costs", lambda: _CostLoader(context)).load(row.id) if may_cost else []
-    return markdown(row, assignees, entries[:MOST], costs, is_cut=len(entries) > MOST)
+    seen = await as_seen(ENTITIES["Task"], row, context)
+    return markdown(seen, assignees, entries[:MOST], costs, is_cut=len(entries) > MOST)
 
 
 def incident_report(description: str) -> Any:
     """The report of the task that the row is."""
 
-    def make(_declaration: Declaration, name: str, shape: Shape) -> GraphField:
+    def make(declaration: Declaration, name: str, shape: Shape) -> GraphField:
+        declaration.personal[name] = "write:tasks"  # what the task hides, it hides here (PII-4)
         return graph_field(name, shape.graphql(str), description, _resolve)
 
     return Declared(make)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import ARRAY, Boolean, Text, Uuid, bindparam, column, exists, func, select, text
+from sqlalchemy import ARRAY, Boolean, Text, Uuid, bindparam, case, column, exists, false, func, or_, select, text, true
 from sqlalchemy.sql import ColumnElement
 
 from app.execution.seeing import require
@@ -50,16 +50,38 @@ def words_of(given: str, name: str = "text") -> list[str]:
     return words
 
 
+def _labels_of(given: str) -> list[str]:
+    return list(dict.fromkeys([given.strip(), *words_of(given)]))
+
+
 def task_hits(given: str) -> Any:
     """The tasks that have every one of these words, or a label that is one of them, as a table of `id` and `in_title`;
     the best ones, a bounded number. To be joined with the tasks, whose wall and conditions hold as ever."""
     words = words_of(given)
-    labels = list(dict.fromkeys([given.strip(), *words]))
     return func.gateway.search_tasks(
         func.to_tsquery(_SIMPLE, " & ".join(f"{word}:*" for word in words)),
         func.to_tsquery(_SIMPLE, " & ".join(f"{word}:*A" for word in words)),
-        bindparam(None, labels, ARRAY(Text)),
+        bindparam(None, _labels_of(given), ARRAY(Text)),
     ).table_valued(column("id", Uuid), column("in_title", Boolean), name="hit")
+
+
+def seen_hits(context: OperationContext, hits: Any, given: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Which hits the caller may find, and whether it was by their title: of a task that hides something from them, by
+    what they see of it alone (PII-4)."""
+    entity = ENTITIES["Task"]
+    table, hiding = entity.table, entity.hiding
+    if hiding is None or context.actor.can(hiding.permission):
+        return true(), hits.c.in_title
+    words = words_of(given)
+    wanted = func.to_tsquery(_SIMPLE, " & ".join(f"{word}:*" for word in words))
+    title, description, labels = (
+        hiding.shown(table, name, context.actor.id) for name in ("title", "description", "labels")
+    )
+    in_title = func.to_tsvector(_SIMPLE, title).op("@@")(wanted)
+    in_texts = func.to_tsvector(_SIMPLE, title + " " + func.coalesce(description, "")).op("@@")(wanted)
+    in_labels = labels.op("&&")(bindparam(None, _labels_of(given), ARRAY(Text)))
+    hides = table.c[hiding.names].is_not(None)
+    return or_(~hides, in_texts, func.coalesce(in_labels, false())), case((hides, in_title), else_=hits.c.in_title)
 
 
 @json_type
@@ -105,11 +127,12 @@ async def _resolve(_root: Any, info: Info, text: str, first: int = USUAL, **give
     if not 1 <= first <= MOST:
         raise BadUserInput(f"`first` is 1 to {MOST}.", "first")
     hits, table = task_hits(text), ENTITIES["Task"].table
+    is_seen, in_title = seen_hits(context, hits, text)
     statement = (
         select(table.c.id, func.count().over().label("total"))
         .join(hits, hits.c.id == table.c.id)
-        .where(*_conditions(context, given))
-        .order_by(hits.c.in_title.desc(), table.c.id.desc())
+        .where(*_conditions(context, given), is_seen)
+        .order_by(in_title.desc(), table.c.id.desc())
         .limit(first)
     )
     rows = await context.reading.rows(statement)

@@ -20,6 +20,7 @@ from app.governance.loading import ENVELOPES, Question, policies_in, policies_st
 from app.governance.policy import Action, ActionType, EffectivePolicy, evaluate
 from app.governance.policy.action import args_hash
 from app.governance.policy.gate import gate
+from app.redaction import title_of
 from app.registry.commands import mode_of
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject, Model
@@ -241,7 +242,7 @@ def is_undecided(statuses: Sequence[ApprovalDecision]) -> bool:
 async def unmet_dependencies(uow: UnitOfWork, task_id: UUID) -> Sequence[tuple[str, TaskStatus]]:
     """DAG-2. Title and status of each task that this one waits for and that is not DONE."""
     statement = (
-        select(Task.title, Task.status)
+        select(Task.title, Task.redacted_fields, Task.status)
         .join(
             TaskDependency,
             (TaskDependency.tenant_id == Task.tenant_id) & (TaskDependency.depends_on_task_id == Task.id),
@@ -249,7 +250,7 @@ async def unmet_dependencies(uow: UnitOfWork, task_id: UUID) -> Sequence[tuple[s
         .where(Task.tenant_id == uow.tenant_id, TaskDependency.task_id == task_id, Task.status != TaskStatus.DONE)
         .order_by(Task.id)
     )
-    return [(row.title, row.status) for row in await uow.session.execute(statement)]
+    return [(title_of(row), row.status) for row in await uow.session.execute(statement)]
 
 
 # --- Policy -----------------------------------------------------------------------------------------------------------

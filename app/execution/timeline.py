@@ -23,6 +23,7 @@ from app.graph.fields import GraphField, Shape, argument, described_enum, graph_
 from app.graph.loaders import Loader
 from app.graph.pricing import LIST_SIZE
 from app.graph.registry import ENTITIES, TYPES, EntityType, Named
+from app.redaction import REDACTED, is_hidden
 from db.enums.described import Described
 
 USUAL: Final = 50
@@ -81,7 +82,8 @@ def _of_change(row: Any) -> str:
 
 
 def _of_message(row: Any) -> str:
-    return f"{_plain(row.type)}: {_cut(row.content_redacted or row.content)}"
+    safe = REDACTED if is_hidden(row, "content") else row.content
+    return f"{_plain(row.type)}: {_cut(row.content_redacted or safe)}"
 
 
 def _of_run(row: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from app.execution.graphs import readiness
 from app.execution.reporting import incident_report
@@ -31,9 +31,9 @@ from app.graph.entity import (
     history,
     json_type,
     key,
-    redacted,
     through,
 )
+from app.graph.hiding import Agents, Hiding
 from app.graph.scalars import JSON
 from db import models
 from db.enums import (
@@ -56,6 +56,8 @@ from db.enums import (
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy import Table
+
     from app.audit.types import ChangeRecord, OpEvent
     from app.communication.types import TelegraphThread
     from app.execution.timeline import TaskTimelineEntry
@@ -80,7 +82,23 @@ class ReviewStats:
     average_score: float | None = key("Mean score of those that praise, 1 to 5; null without any.")
 
 
-@entity(models.Task, prefix="tsk")
+def _assigned(key: str) -> Agents:
+    """The agents of the task that a column names."""
+    return Agents(cast("Table", models.TaskAssignee.__table__), key, "task_id", "instance_id")
+
+
+@entity(
+    models.Task,
+    prefix="tsk",
+    # A person sees what is hidden by `write:tasks`, which making a task takes.
+    hiding=Hiding(
+        "redacted_fields",
+        "write:tasks",
+        ("creator_instance_id",),
+        _assigned("id"),
+        keys=("idempotency_key",),
+    ),
+)
 class Task(Entity):
     """Unit of work with a status machine, assignees, plan, deliverable, review and cost."""
 
@@ -181,7 +199,18 @@ class Task(Entity):
     )
 
 
-@entity(models.Message, prefix="msg")
+@entity(
+    models.Message,
+    prefix="msg",
+    hiding=Hiding(
+        "redacted_fields",
+        "write:tasks",
+        ("author_instance_id", "author_operator_id"),
+        _assigned("task_id"),
+        keys=("idempotency_key",),
+        safe={"content": "content_redacted"},
+    ),
+)
 class Message(Entity):
     """Entry in a task's thread: comment, plan, progress, artifact, review, approval request or system note."""
 
@@ -192,7 +221,7 @@ class Message(Entity):
     author_instance: AgentInstance | None = belongs_to("author_instance_id")
     author_operator: Operator | None = belongs_to("author_operator_id")
     type: MessageType
-    content: str = redacted("content_redacted", "write:tasks", "author_instance_id", "author_operator_id")
+    content: str
     content_redacted: str | None
     artifacts: list[MessageArtifact] | None
     mentions: list[str] | None

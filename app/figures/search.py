@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, cast
 
 import strawberry
-from sqlalchemy import Uuid, column, func, select, text
+from sqlalchemy import Uuid, any_, column, false, func, literal, or_, select, text
 from sqlalchemy.sql import ColumnElement
 
 from app.auth.permissions import READ_PERMISSION
-from app.execution.searching import FEWEST_CHARACTERS, LONGEST, task_hits, words_of
+from app.execution.searching import FEWEST_CHARACTERS, LONGEST, seen_hits, task_hits, words_of
 from app.execution.types import Message, Task
 from app.governance.types import ApprovalRecord
 from app.graph.context import OperationContext
@@ -40,12 +40,16 @@ class SearchResult:
     async def tasks(self, info: strawberry.Info) -> list[Task]:
         """Needs `read:tasks`."""
         hits = task_hits(self.text)
-        return await self._rows(info, "Task", MOST_TASKS, hits, hits.c.in_title.desc())
+        is_seen, in_title = seen_hits(cast("OperationContext", info.context), hits, self.text)
+        return await self._rows(info, "Task", MOST_TASKS, hits, in_title.desc(), is_seen)
 
     @computed(f"Messages of threads, the newest first, at most {MOST_MESSAGES}.", most=MOST_MESSAGES)
     async def messages(self, info: strawberry.Info) -> list[Message]:
         """Needs `read:messages`. What is hidden from others is not looked at (PII-4)."""
-        return await self._rows(info, "Message", MOST_MESSAGES, self._hits("search_messages"))
+        table = ENTITIES["Message"].table
+        has_hidden = literal("content") == any_(table.c.redacted_fields)
+        is_looked_at = or_(table.c.content_redacted.is_not(None), ~func.coalesce(has_hidden, false()))
+        return await self._rows(info, "Message", MOST_MESSAGES, self._hits("search_messages"), None, is_looked_at)
 
     @computed(f"Requests for approval, the newest first, at most {MOST_APPROVALS}.", most=MOST_APPROVALS)
     async def approvals(self, info: strawberry.Info) -> list[ApprovalRecord]:

@@ -1,4 +1,4 @@
-"""Columns that the graph shows otherwise than they are stored: masked, redacted, or with others beside them."""
+"""Columns that the graph shows otherwise than they are stored: masked, or with others beside them."""
 
 import enum
 from collections.abc import Callable
@@ -31,30 +31,6 @@ def masked(show: Callable[[Any], Any], permission: str) -> Any:
 
         description = f"{column.doc} Masked unless the caller holds `{permission}` or is the person."
         return _of_row(name, shape.graphql(base_type(shape.name, {})), description, (column.name, "id"), shown)
-
-    return Declared(make)
-
-
-def redacted(safe: str, permission: str, *authors: str) -> Any:
-    """A text that has a safe version in the column `safe`, which is all that callers without `permission` see of it,
-    save those whom one of the columns `authors` names (PII-4)."""
-
-    def make(declaration: Declaration, name: str, shape: Shape) -> GraphField:
-        column = declaration.column(name)
-        declaration.personal[name] = permission
-
-        def shown(row: Any, actor: Actor) -> Any:
-            safe_text = getattr(row, safe)
-            if safe_text is None or actor.can(permission) or actor.id in [getattr(row, author) for author in authors]:
-                return getattr(row, column.name)
-            return safe_text
-
-        description = (
-            f"{column.doc} Where it has a redacted version, others than its author and holders of `{permission}` get"
-            " that instead (PII-4)."
-        )
-        columns = (column.name, safe, *authors)
-        return _of_row(name, shape.graphql(base_type(shape.name, {})), description, columns, shown)
 
     return Declared(make)
 

@@ -21,11 +21,12 @@ import strawberry
 from sqlalchemy import ARRAY, Column, Float, Numeric, Table
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.graph.columns import derived, masked, notes, redacted
+from app.graph.columns import derived, masked, notes
 from app.graph.connection import Connected, connection_field, max_page
 from app.graph.context import Info, context_of
 from app.graph.declared import Declaration, Declared, strawberry_type
 from app.graph.fields import GraphField, OfRow, Resolver, Shape, attribute, base_type, graph_field
+from app.graph.hiding import Hiding
 from app.graph.ids import global_id
 from app.graph.json_objects import json_type, key, key_of
 from app.graph.registry import (
@@ -58,7 +59,6 @@ __all__ = [
     "masked",
     "notes",
     "points_to",
-    "redacted",
     "through",
 ]
 
@@ -164,12 +164,13 @@ def entity(
     own: str | None = None,
     default_hours: int | None = None,
     private: Private | None = None,
+    hiding: Hiding | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Make a class the GraphQL type of a model.
 
     `hidden` names the columns that are not shown on purpose; `clock` the column whose time the id carries; `project`,
     `environment` and `own` the columns that scoped grants look at; `default_hours` how far back a list of a log goes;
-    `private` whose the rows are, where they are somebody's own.
+    `private` whose the rows are, where they are somebody's own; `hiding` which of its values a row may hide.
     """
     table = cast("Table", model.__table__)
 
@@ -177,6 +178,7 @@ def entity(
         declaration = Declaration(cls.__name__, table)
         namespace = vars(sys.modules[cls.__module__])
         fields: dict[str, GraphField] = {}
+        hideable: set[str] = set()
         for name, annotation in inspect.get_annotations(cls).items():
             shape = Shape.of(annotation, f"{cls.__name__}.{name}")
             declared = cls.__dict__.get(name)
@@ -189,6 +191,9 @@ def entity(
                     name, shape.graphql(base), column.doc, attribute(column.name, _python_type(column))
                 )
                 made_field.of_row = OfRow((column.name,))
+                if hiding is not None and hiding.may_hide(column):
+                    hideable.add(column.name)
+                    hiding.put_on(made_field, column)
                 fields[name] = made_field
         made = strawberry_type(cls, fields, (Entity,))
         register(
@@ -208,6 +213,8 @@ def entity(
                 default_hours,
                 private,
                 declaration.personal,
+                hiding,
+                frozenset(hideable),
             )
         )
         return cast("type[T]", made)

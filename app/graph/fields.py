@@ -30,12 +30,23 @@ _SHAPE: Final = re.compile(r"^(?:(?P<outer>Connection|list)\[)?(?P<name>\w+)\]?(
 
 
 @dataclass(frozen=True)
+class Veil:
+    """What others see of a column than the holders of a permission."""
+
+    permission: str
+    shown: Callable[[Any, Any], ColumnElement[Any]]
+    """(the row's table, the caller's id) -> the value that they see, of the column's type."""
+
+
+@dataclass(frozen=True)
 class OfRow:
     """What a field shows of its row alone: a column as it is, or what a function makes of some columns."""
 
     columns: tuple[str, ...]
     show: Callable[[Any, Any], Any] | None = None
     """(row, actor) -> value; looks at no other attributes of the row than `columns`. None: the one column as it is."""
+    veil: Veil | None = None
+    """What stands in the place of the one column for some."""
 
 
 @dataclass(frozen=True)

@@ -146,9 +146,16 @@ class Filter:
     one statement serves every argument of that shape.
     """
 
-    def __init__(self, known: Callable[[EntityType], list[Condition]], need: Callable[[str], None], bind: Bind) -> None:
-        """`known` says which rows of a type the caller may know of; `need` refuses a missing permission."""
+    def __init__(
+        self,
+        known: Callable[[EntityType], list[Condition]],
+        can: Callable[[str], bool],
+        need: Callable[[str], None],
+        bind: Bind,
+    ) -> None:
+        """`known` says which rows of a type the caller may know of; `need` refuses what `can` says they may not."""
         self._known = known
+        self._can = can
         self._need = need
         self._bind = bind
         self.names_clock = False
@@ -189,6 +196,8 @@ class Filter:
                 if column.name == entity.clock:
                     self.names_clock = self.names_clock or depth == 0
                     yield from self._by_clock(entity, inner, here)
+                elif self._is_veiled(entity, column):
+                    yield from self._compare_veiled(entity, column, inner, here)
                 else:
                     yield from self._compare(column, inner, here)
             else:
@@ -215,6 +224,20 @@ class Filter:
                 here = spot.at(name)
                 raise BadUserInput(f"`{here.name}` is null. Leave it out, or ask with `isNull`.", here.name)
             yield self._comparison(column, name, inner, spot, parse or _stored(column))
+
+    def _is_veiled(self, entity: EntityType, column: Column[Any]) -> bool:
+        return entity.hiding is not None and column.name in entity.hideable and not self._can(entity.hiding.permission)
+
+    def _compare_veiled(
+        self, entity: EntityType, column: Column[Any], value: Mapping[str, Any], spot: Spot
+    ) -> Iterator[Condition]:
+        """A value that its row hides meets what null would meet, so that nobody finds it by asking (PII-4)."""
+        assert entity.hiding is not None  # noqa: S101 - asked before
+        is_named = entity.hiding.named(entity.table, column.name)
+        for name, inner in value.items():
+            (found,) = self._compare(column, {name: inner}, spot)
+            is_met = name in ("ne", "notIn") or (name == "isNull" and inner)
+            yield or_(found, is_named) if is_met else and_(found, not_(is_named))
 
     def _comparison(self, column: Column[Any], operator: str, value: Any, spot: Spot, parse: Parse) -> Condition:
         def several(given: list[Any]) -> list[Any]:

@@ -124,11 +124,13 @@ class Reader:
         if not 0 <= size <= max_page:
             raise BadUserInput(f"`{name}` is {size}; a page has 0 to {max_page} rows.", name)
         order = keyset(entity, arguments.get("orderBy"))
+        if entity.hiding is not None and any(term.column.name in entity.hideable for term in order.terms):
+            self.need(entity.hiding.permission)  # an order, and a cursor, tell what stands there
 
         def bind(spot: Spot, parse: Parse, kind: TypeEngine[Any]) -> ColumnElement[Any]:
             return self._bound(lambda _caller, given: parse(spot.of(given)), arguments, kind)
 
-        finder = Filter(self.known, self.need, bind)
+        finder = Filter(self.known, self._caller.can, self.need, bind)
         conditions = finder.conditions(entity, arguments.get("filter"))
         if is_root and entity.default_hours is not None and not finder.names_clock:
             back = timedelta(hours=entity.default_hours)

@@ -4,15 +4,21 @@ Types refer to each other by name, in both directions; names are looked up when 
 imports a later domain.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Column, Table
 from strawberry.types.lazy_type import LazyType
+
+if TYPE_CHECKING:
+    from app.auth.actor import Actor
+    from app.graph.hiding import Hiding
 
 Source: TypeAlias = Any
 """The run-time value of an object: a row, an object out of a JSON column, a page."""
@@ -110,12 +116,21 @@ class EntityType:
     """Whose the rows are, where they are somebody's own."""
     personal: Mapping[str, str] = field(default_factory=dict)
     """Field name (as in Python) -> permission: what holders of it see alike, and others by whether it is theirs."""
+    hiding: Hiding | None = None
+    """Which values its rows hide, and from whom."""
+    hideable: frozenset[str] = frozenset()
+    """The columns whose values may be hidden."""
     row: type = field(init=False)
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.table.columns]
         row = dataclasses.make_dataclass(f"{self.name}Row", names, slots=True, namespace={"type_name": self.name})
         object.__setattr__(self, "row", row)
+
+    def personal_to(self, actor: Actor) -> set[str]:
+        """The fields (as in Python) whose values depend on who asks, beside what such a caller may do."""
+        found = {name for name, permission in self.personal.items() if not actor.can(permission)}
+        return found | self.hideable if self.hiding is not None and self.hiding.tells_apart(actor) else found
 
     @property
     def plural(self) -> str:

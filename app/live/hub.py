@@ -451,7 +451,5 @@ def _is_personal(operation: Operation, actor: Actor) -> bool:
     ]
     if any(entity.private is not None for entity in entities):
         return True
-    personal = {
-        camel(name) for entity in entities for name, permission in entity.personal.items() if not actor.can(permission)
-    }
+    personal = {camel(name) for entity in entities for name in entity.personal_to(actor)}
     return bool(personal) and not personal.isdisjoint(_names(operation).fields)

@@ -33,7 +33,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from app.auth.actor import Actor
 from app.graph.fields import GraphField, OfRow
 from app.graph.registry import ENTITIES, EntityType, PointsTo, Relation, Through, ToMany, ToOne
-from app.query.columns import Differently, Impossible, Write, stored, writer
+from app.query.columns import Differently, Impossible, Write, read, stored, writer
 from app.query.json_values import JsonColumn
 from app.query.payload import Constant, NoErrors, Payload, PayloadPart, RowsPart
 from app.query.plan import (
@@ -257,9 +257,13 @@ class Planner:
                 raise Impossible(f"a computed {named.name}")
             return self._computed(rows, entity, table, source)
         column = entity.table.c[source.columns[0]]
-        place = f"r[{rows.column(table, column.name)}]"
+        if source.veil is None or self._actor.can(source.veil.permission):
+            number = rows.column(table, column.name)
+        else:
+            number = rows.place((table.name, column.name, "veiled"), read(source.veil.shown(table, CALLER)))
+        place = f"r[{number}]"
         if is_object_type(named):
-            return self._json(rows, rows.column(table, column.name), field, details)
+            return self._json(rows, number, field, details)
         nullable = field.type.of_type if is_non_null_type(field.type) else field.type
         write = writer(column, named, is_list=is_list_type(nullable))
         if write is None:

@@ -123,7 +123,8 @@ class Task(TenantScoped, Changing, Noted, Model):
     labels: Mapped[list[str] | None] = column("Free tags.")
     blocked_reason: Mapped[str | None] = column("Why the task cannot go on; cleared when it leaves BLOCKED (TSK-3).")
     redacted_fields: Mapped[list[str] | None] = column(
-        "Names of fields that personal data or secrets were taken out of."
+        "Names of fields whose values are hidden from others than its agents, the agent that made it and holders of"
+        " `write:tasks`; set by imports (PII-4)."
     )
     source: Mapped[TaskSource | None] = column("Channel that the task came in by.")
     source_ref: Mapped[name_text | None] = column(
@@ -174,7 +175,10 @@ class Message(TenantScoped, Changing, Noted, Model):
         "operators", "The author, where it is a person; a name that an import could not resolve stays in the metadata."
     )
     type: Mapped[MessageType] = column("What the message is for.")
-    content: Mapped[str] = column("The text, up to 10,000 characters (MSG-1).")
+    content: Mapped[str] = column(
+        "The text, up to 10,000 characters (MSG-1). Where it has a redacted version, others than its author, the task's"
+        " agents and holders of `write:tasks` get that instead (PII-4)."
+    )
     content_redacted: Mapped[str | None] = column(
         "The text with secrets and personal data taken out, for wider showing."
     )
@@ -183,7 +187,8 @@ class Message(TenantScoped, Changing, Noted, Model):
     reply_to_id: Mapped[UUID | None] = reference("messages", "Message that this one answers.")
     thread_ref: Mapped[str | None] = column("Thread of an outside chat that the message is mirrored in.")
     redacted_fields: Mapped[list[str] | None] = column(
-        "Names of fields that personal data or secrets were taken out of."
+        "Names of fields whose values are hidden from others than its author, the task's agents and holders of"
+        " `write:tasks` (PII-4)."
     )
 
 

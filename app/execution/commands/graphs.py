@@ -15,6 +15,7 @@ from app.execution.rules.intake import LONGEST_TITLE
 from app.execution.rules.phases import MOST_PHASES, cut, strategy_of
 from app.execution.rules.work import BUDGETS, LONGEST_CONTENT, TERMINAL
 from app.execution.standing import lock_task
+from app.redaction import is_hidden
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import OpEventType, TaskSource, TaskStatus
@@ -57,6 +58,7 @@ async def decompose_task(uow: UnitOfWork, task_id: UUID, max_phases: int | None 
                 project_id=task.project_id,
                 parent_task_id=task.id,
                 title=f"{phase.verb} — {task.title}"[:LONGEST_TITLE],
+                redacted_fields=_hidden_with(task),
                 description=f"{phase.verb} for: {task.description or task.title}"[:LONGEST_CONTENT],
                 type=kind,
                 priority=task.priority,
@@ -77,6 +79,13 @@ async def decompose_task(uow: UnitOfWork, task_id: UUID, max_phases: int | None 
         note_creation(uow, one, caused_by_id=first)
     _note(uow, task, "TASK_DECOMPOSED", {"strategy": strategy.name, "taskIds": [str(one.id) for one in made]}, first)
     return Done(task, {"subtasks": [str(one.id) for one in made]})
+
+
+def _hidden_with(task: Task) -> list[str] | None:
+    """PII-4. What of its parts is hidden because they quote what the task hides."""
+    if is_hidden(task, "title"):
+        return ["title", "description"]
+    return ["description"] if is_hidden(task, "description") else None
 
 
 def _note(uow: UnitOfWork, task: Task, stage: str, payload: JsonObject, change_record_id: UUID | None = None) -> UUID:

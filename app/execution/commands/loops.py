@@ -15,6 +15,7 @@ from app.execution.machines import TASK
 from app.execution.moving import move_task
 from app.intelligence.memory import remember
 from app.lifecycle import allowed_from
+from app.redaction import title_of
 from app.registry.commands import move_instance
 from app.registry.machines import INSTANCE
 from app.unit_of_work import UnitOfWork
@@ -89,7 +90,7 @@ async def _block(uow: UnitOfWork, task: Task, loop: Loop) -> UUID:
     uow.alert(
         LOOP_DETECTED,
         AlertSeverity.WARNING,
-        f"A loop in «{task.title}»",
+        f"A loop in «{title_of(task)}»",
         f"{loop.text}. The task is blocked until somebody lets it go on.",
         task_id=task.id,
         instance_id=agent,
@@ -110,7 +111,7 @@ def _quarantine(uow: UnitOfWork, agent: AgentInstance, loop: Loop, cause: UUID) 
 def _note(uow: UnitOfWork, task: Task, loop: Loop) -> str:
     tool = "" if loop.tool is None else f" Tool: {loop.tool}."
     return (
-        f"## {loop.type} in «{task.title}»\n\n"
+        f"## {loop.type} in «{title_of(task)}»\n\n"
         f"{uow.now:%Y-%m-%d %H:%M} UTC. {loop.text}.{tool} The task is blocked; do it another way next time."
     )
 
@@ -118,7 +119,7 @@ def _note(uow: UnitOfWork, task: Task, loop: Loop) -> str:
 # What touches a task: itself, what is said, run and called in it, and what its agents report of it.
 _STUCK: Final = text(
     """
-SELECT task.id, task.title, task.project_id, first.instance_id
+SELECT task.id, task.title, task.redacted_fields, task.project_id, first.instance_id
 FROM tasks task
 LEFT JOIN LATERAL (SELECT assignee.instance_id FROM task_assignees assignee
     WHERE assignee.tenant_id = task.tenant_id AND assignee.task_id = task.id
@@ -160,7 +161,7 @@ async def report_stuck_tasks(uow: UnitOfWork, limit: int = BATCH) -> Done:
         uow.alert(
             STUCK_TASK,
             AlertSeverity.WARNING,
-            f"«{row.title}» stands still",
+            f"«{title_of(row)}» stands still",
             f"It is IN_PROGRESS, and for {minutes} minutes nothing was said, run or called in it.",
             task_id=row.id,
             instance_id=row.instance_id,

@@ -21,7 +21,7 @@ REPEATED: Final = "repeatedAs"
 """Key of a task's metadata: the bare UUID of the copy that came after it, or null where its series is over."""
 _COPIED: Final = (
     *("project_id", "title", "description", "type", "priority", "reviewer_instance_id", "parent_task_id", "labels"),
-    *("estimated_cost", "budget_allocated", "recurrence", "source", "source_ref", "thread_ref"),
+    *("estimated_cost", "budget_allocated", "recurrence", "source", "source_ref", "thread_ref", "redacted_fields"),
 )
 
 

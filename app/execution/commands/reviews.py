@@ -17,6 +17,7 @@ from app.execution.standing import COMPLETE_TASK, hold_mode, is_agent, lock_task
 from app.governance.approving import make_request
 from app.governance.policy.risk import redact_value
 from app.lifecycle import refuse_step
+from app.redaction import title_of
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import (
@@ -55,8 +56,8 @@ async def create_review(
     """REV-1 to REV-3. Judge a task's work. On a task in REVIEW a CHANGESET sends it back, a REFUTE counts as a cycle,
     an agent's APPROVE asks a person to accept it; a person's may accept it at once.
 
-    Nobody judges their own work. A CHANGESET that would send back a task which is nobody's is refused. A newer judgement
-    of the same thing by the same reviewer takes the older one's place.
+    Nobody judges their own work. A CHANGESET that would send back a task which is nobody's is refused. A newer
+    judgement of the same thing by the same reviewer takes the older one's place.
     """
     if refused := _refuse_form(type, summary, score, severity, changeset):
         return refused
@@ -177,7 +178,7 @@ async def _act(uow: UnitOfWork, task: Task, review: Review) -> None:
             make_request(
                 uow,
                 COMPLETE_TASK,
-                action_summary=f"Accept “{task.title}”.",
+                action_summary=f"Accept “{title_of(task)}”.",
                 justification=review.summary,
                 risk_level=RiskLevel.YELLOW,
                 target=task,

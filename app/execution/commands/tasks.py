@@ -20,6 +20,7 @@ from app.execution.rules.intake import clean_labels
 from app.execution.rules.work import BUDGETS, TERMINAL
 from app.execution.standing import allows, hold_mode, is_agent, lock_task, policies_for, refuse_assignees
 from app.identity.standing import open_project
+from app.redaction import is_hidden, title_of
 from app.rows import edit
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
@@ -158,7 +159,7 @@ def note_creation(
     """TSK-6. Record a new task; returns the id of its TASK_CREATED record."""
     after: JsonObject = {
         "status": TaskStatus.INBOX.value,
-        "title": task.title,
+        "title": title_of(task),
         "type": task.type.value,
         "priority": task.priority,
     }
@@ -200,7 +201,10 @@ def note_update(
     uow: UnitOfWork, task: Task, before: JsonObject, after: JsonObject, reason: str | None, stage: str = "TASK_UPDATED"
 ) -> UUID:
     """TASK-2. The event of a change that is no step: which fields, and what of them is short enough to show."""
-    shown = {name: [_short(before[name]), _short(after[name])] for name in after}
+    shown = {
+        name: ["changed", "changed"] if is_hidden(task, name) else [_short(before[name]), _short(after[name])]
+        for name in after
+    }
     return uow.emit(
         OpEventType.DECISION_MADE,
         task_id=task.id,

@@ -34,6 +34,7 @@ from app.execution.standing import (
     usable_for_task,
 )
 from app.lifecycle import refuse_step
+from app.redaction import is_hidden
 from app.registry.commands import mode_of
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
@@ -377,7 +378,8 @@ async def _take(uow: UnitOfWork, step: _Step, session_key: str | None) -> UUID:
     if session_key is not None:
         metadata["sessionKey"] = session_key
     if to in (T.REVIEW, T.DONE):
-        metadata["artifactsSnapshot"] = {"deliverable": task.deliverable, "reviewChecklist": task.review_checklist}
+        work = {"deliverable": task.deliverable, "reviewChecklist": task.review_checklist}
+        metadata["artifactsSnapshot"] = {name: None if is_hidden(task, name) else one for name, one in work.items()}
     return await move_task(
         uow,
         task,

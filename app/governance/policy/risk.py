@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from app.governance.policy.action import Action, ActionType
 from app.governance.rules import base_risk, is_riskier, names_secret
+from app.redaction import REDACTED
 from db.enums import RiskLevel, TaskType
 
-REDACTED: Final = "[REDACTED]"
 LONGEST_PREVIEW: Final = 600
 """Characters of a preview (TOL-3)."""
 

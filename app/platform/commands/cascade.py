@@ -31,6 +31,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from app.execution.moving import EMERGENCY, FORMER_STATUS, TASK_TRANSITIONED, followed, moved
 from app.governance.deciding import OPEN, withdraw_for_calls
 from app.platform.rules import BLOCKED_REASON, STOPPED_WORK, Standing, is_at_least, under
+from app.redaction import title_of
 from app.unit_of_work import UnitOfWork
 from db.enums import (
     ActorType,
@@ -324,6 +325,7 @@ class Cascade:
                 Task.id,
                 Task.project_id,
                 Task.title,
+                Task.redacted_fields,
                 Task.status,
                 Task.metadata_[FORMER_STATUS].astext.label("former"),
                 followed().label("is_followed"),
@@ -378,7 +380,7 @@ class Cascade:
             )
         )
         if row.is_followed:
-            self._uow.notify_of(TASK_TRANSITIONED, Task, row.id, moved(row.title, before, after))
+            self._uow.notify_of(TASK_TRANSITIONED, Task, row.id, moved(title_of(row), before, after))
 
     def _draft(
         self,

@@ -13,6 +13,7 @@ from sqlalchemy.orm import aliased
 from app.auth.actor import ActorKind
 from app.commands import Done, command
 from app.execution.moving import move_task
+from app.redaction import title_of
 from app.registry.commands.instances import move_instance
 from app.unit_of_work import UnitOfWork
 from db.enums import (
@@ -88,7 +89,7 @@ async def _block(uow: UnitOfWork, causes: Mapping[UUID, UUID], reason: str) -> N
             "TASK_BLOCKED_STALE_AGENT",
             AlertSeverity.WARNING,
             "A task is blocked because its agent has gone silent",
-            task.title,
+            title_of(task),
             task_id=task.id,
             instance_id=instance_id,
             project_id=task.project_id,

@@ -158,7 +158,7 @@ async def test_tsk_1_a_task_that_is_nobodys_is_not_sent_back(scene: Scene) -> No
         id=new_id(), project_id=scene.tenant.project.id, title="Lone", type="DOCS", status=TaskStatus.REVIEW
     )
     await scene.tenant.add(lone)
-    values = {"task_id": lone.id, "summary": "found"}
+    values: dict[str, Any] = {"task_id": lone.id, "summary": "found"}
     for actor in (scene.person, scene.agent):
         found = await refused(scene, "create_review", actor, type=T.CHANGESET, changeset=CHANGES, **values)
         assert (found.code, found.field) == (Refusal.DEPENDENCY_NOT_MET, "task_id")

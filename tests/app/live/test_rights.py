@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -241,6 +242,27 @@ async def test_what_depends_on_who_asks_is_not_shared(rung: TenantUnderTest, gat
         await execute(rung, update(models.Operator).where(models.Operator.id == ada.id).values(name="Ada"))
         assert (await mine.data())["node"]["email"] == "Viewer@example.com"
         assert (await theirs.data())["node"]["email"] != "Viewer@example.com"
+
+
+async def test_pii_4_what_a_task_hides_is_shown_to_its_agents_alone(rung: TenantUnderTest, gateway: Gateway) -> None:
+    """Each agent is a group of its own, for it may be the one; viewers are one, since no task is theirs."""
+    query = "subscription { entityChanged(types: [Task]) { node { ... on Task { title } } } }"
+    agents = [await agent(rung), await agent(rung)]
+    people = [await operator(rung, "Viewer"), await operator(rung, "Viewer")]
+    task = models.Task(
+        id=new_id(), project_id=rung.project.id, title="owlery", type="DOCS", status="INBOX", redacted_fields=["title"]
+    )
+    await rung.add(task, models.TaskAssignee(task_id=task.id, instance_id=agents[0].id))
+    tokens = [gateway.token_of(rung, str(one.id), ActorKind.INSTANCE, epoch=0) for one in agents]
+    tokens += [gateway.token_of(rung, one.auth_id) for one in people]
+    async with AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(socket_of(gateway, token)) for token in tokens]
+        streams = [await socket.subscribe(query) for socket in sockets]
+        await gateway.hears(4)
+        assert len(gateway.application.gateway.live._groups) == 3
+        await execute(rung, update(models.Task).where(models.Task.id == task.id).values(priority=1))
+        titles = [(await stream.data())["node"]["title"] for stream in streams]
+        assert titles == ["owlery", "[REDACTED]", "[REDACTED]", "[REDACTED]"]
 
 
 @pytest.mark.parametrize("node", ["id", "node { id }", "node { ... on Notification { id title } }"])
