@@ -8,6 +8,7 @@ from app.legacy.changes import Changes
 from app.legacy.document import Doc, Rejection
 from app.legacy.engine import Engine
 from app.legacy.events import Events
+from app.legacy.hiding import without_hidden
 from app.legacy.journal import Journal
 from app.legacy.mapping import Mapped, table_of
 from app.legacy.outcomes import Audit, Change, Covered, Event, Outcome, Skipped
@@ -35,7 +36,7 @@ async def _run(engine: Engine, journal: Journal, table: str, outcome_of: Callabl
         audits: list[Mapped] = []
         for doc in docs:
             try:
-                outcome = outcome_of(doc)
+                outcome = without_hidden(outcome_of(doc), engine.world.facts.task_hidden)
             except Rejection as rejection:
                 engine.reject(doc, rejection)
                 continue

@@ -24,6 +24,8 @@ class Facts:
     instance_project: dict[UUID, UUID] = field(default_factory=dict)
     version_template: dict[UUID, UUID] = field(default_factory=dict)
     task_project: dict[UUID, UUID] = field(default_factory=dict)
+    task_hidden: dict[UUID, frozenset[str]] = field(default_factory=dict)
+    """Names of the fields that a task hides, of those that hide some (PII-4)."""
     run_instance: dict[UUID, UUID] = field(default_factory=dict)
 
 
@@ -123,11 +125,13 @@ class World:
             self.facts.version_template[version.id] = version.template_id
 
     async def load_tasks(self, connection: AsyncConnection) -> None:
-        """Read which project each task has."""
+        """Read which project each task has, and what it hides."""
         shared: dict[UUID, UUID] = {}
-        tasks = select(Task.id, Task.project_id).where(Task.tenant_id == self.tenant_id)
+        tasks = select(Task.id, Task.project_id, Task.redacted_fields).where(Task.tenant_id == self.tenant_id)
         async for row in await connection.stream(tasks):
             self.facts.task_project[row.id] = shared.setdefault(row.project_id, row.project_id)
+            if row.redacted_fields:
+                self.facts.task_hidden[row.id] = frozenset(row.redacted_fields)
 
     async def load_workflows(self, connection: AsyncConnection) -> None:
         """Read the keys of the tenant's workflows."""

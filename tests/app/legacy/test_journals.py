@@ -6,7 +6,7 @@ from typing import Any
 
 from db import models
 from db.session import Database
-from tests.app.legacy.importing import DAY, NOW, fleet, land, rejected, run
+from tests.app.legacy.importing import DAY, NOW, fleet, land, rejected, run, task
 from tests.app.legacy.zips import row
 
 
@@ -356,6 +356,36 @@ async def test_task_events(database: Database, tmp_path: Path) -> None:
         "written alongside as an op event": 1,
         "op event older than 30 days": 1,
     }
+
+
+async def test_what_a_task_hides_is_taken_out_of_its_journals(database: Database, tmp_path: Path) -> None:
+    """PII-4: values under the names that it lists, at any depth; states stay, and so do other tasks' journals."""
+    snapshot = {"deliverable": {"summary": "owlery"}, "reviewChecklist": {"items": ["kept"]}}
+    states = {"beforeState": {"status": "INBOX", "title": "owlery"}, "afterState": {"status": "ASSIGNED"}}
+    hiding = {**task("task"), "redactedFields": ["deliverable", "title", "status"]}
+    landed = await land(
+        database,
+        tmp_path,
+        fleet(
+            tasks=[hiding, task("open")],
+            taskTransitions=[
+                transition("t1", artifactsSnapshot=snapshot),
+                transition("t2", taskId="open", artifactsSnapshot=snapshot),
+            ],
+            activities=[activity("a1", "TASK_UPDATED", targetType="TASK", targetId="task", taskId="task", **states)],
+            changeRecords=[change("c1", "TASK_CREATED", targetEntity="Task", targetId="task", **states)],
+        ),
+    )
+    records = {(one["metadata"] or {}).get("legacyId"): one for one in await landed.rows(models.ChangeRecord)}
+    hidden = {**snapshot, "deliverable": "[REDACTED]"}
+    assert records["t1"]["metadata"]["artifactsSnapshot"] == hidden
+    assert records["t1"]["after_state"] == {"status": "ASSIGNED"}
+    assert records["t2"]["metadata"]["artifactsSnapshot"] == snapshot
+    assert records["c1"]["before_state"] == {"status": "INBOX", "title": "[REDACTED]"}
+    events = [one for one in await landed.rows(models.OpEvent) if one["task_id"] == records["t1"]["target_id"]]
+    assert events
+    assert "owlery" not in str(events)
+    assert "[REDACTED]" in str(events)
 
 
 async def test_the_cost_ledger(database: Database, tmp_path: Path) -> None:
