@@ -361,7 +361,10 @@ async def test_task_events(database: Database, tmp_path: Path) -> None:
 async def test_what_a_task_hides_is_taken_out_of_its_journals(database: Database, tmp_path: Path) -> None:
     """PII-4: values under the names that it lists, at any depth; states stay, and so do other tasks' journals."""
     snapshot = {"deliverable": {"summary": "owlery"}, "reviewChecklist": {"items": ["kept"]}}
-    states = {"beforeState": {"status": "INBOX", "title": "owlery"}, "afterState": {"status": "ASSIGNED"}}
+    states: dict[str, Any] = {
+        "beforeState": {"status": "INBOX", "title": "owlery"},
+        "afterState": {"status": "ASSIGNED"},
+    }
     hiding = {**task("task"), "redactedFields": ["deliverable", "title", "status"]}
     landed = await land(
         database,
