@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -19,6 +20,10 @@ from db.json_text import dump_json
 
 CONNECT_SECONDS: Final = 10
 CLOSE_SECONDS: Final = 5.0
+_PROBES: Final = 3
+_PROBE_SECONDS: Final = 10
+_SILENCE_SECONDS: Final = _PROBE_SECONDS * (_PROBES + 1)
+"""After this the kernel takes a connection for dead on which no byte is acknowledged; left to itself, after hours."""
 ANSWER_SECONDS: Final = 5.0
 """How much longer than a statement may take its answer may be on its way. Then nobody is there any more: a machine that
 is gone, or a firewall that has forgotten the connection, says nothing of it."""
@@ -56,14 +61,33 @@ def is_gone(error: BaseException) -> bool:
     return isinstance(error, _GONE) and not isinstance(error, TimeoutError)
 
 
+def has_lost(error: BaseException) -> bool:
+    """Whether whoever raised this has lost its connection: it is gone, or still owes the answer to a statement."""
+    return is_gone(error) or isinstance(error, TimeoutError)
+
+
 class PoolExhausted(TimeoutError):
     """Every connection was in use for as long as a request may wait for one."""
 
 
+class CommitUnanswered(TimeoutError):
+    """A transaction was told to commit, and no answer came: whether it did, only the server knows. Nobody may tell it
+    as undone, nor do it again unless that does no harm."""
+
+
 def open_pool(
-    connection: Connection, *, size: int, wait_seconds: float, settings: dict[str, str] | None = None
+    connection: Connection,
+    *,
+    size: int,
+    wait_seconds: float,
+    settings: dict[str, str] | None = None,
+    answer_seconds: float | None = None,
 ) -> AsyncEngine:
     """A pool of at most `size` connections; `settings` are Postgres settings of each of them.
+
+    Whatever waits for an answer longer than `answer_seconds`, be it a statement, COMMIT or ROLLBACK, raises
+    TimeoutError, and the connection is given up: the driver's own timer, which costs less than one around each call.
+    Without it only the kernel's probes end the waiting, over TCP.
 
     A connection that the server has closed is noticed when it is taken from the pool, without asking the server
     (asyncpg sees the end of the stream): pinging would cost three round trips each time. What cannot be noticed so is
@@ -80,13 +104,39 @@ def open_pool(
         json_deserializer=orjson.loads,
         connect_args={
             "timeout": CONNECT_SECONDS,
+            "command_timeout": answer_seconds,
             "server_settings": own,
             "prepared_statement_cache_size": STATEMENTS,
             **PREPARED,
         },
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "connect", _probe)
+    event.listen(engine.sync_engine, "handle_error", _give_up_silent)
     return engine
+
+
+def _probe(connection: Any, _record: Any) -> None:
+    """Have the kernel notice the end of a connection of which nobody tells: for work that takes as long as it takes."""
+    opened = connection.driver_connection._transport.get_extra_info("socket")
+    if opened.family == socket.AF_UNIX:
+        return
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", _PROBE_SECONDS),
+        ("TCP_KEEPINTVL", _PROBE_SECONDS),
+        ("TCP_KEEPCNT", _PROBES),
+        ("TCP_USER_TIMEOUT", _SILENCE_SECONDS * 1_000),  # for what was sent and is not acknowledged
+    ):
+        if hasattr(socket, name):  # not every system has each
+            opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _give_up_silent(failure: Any) -> None:
+    """A connection that owes an answer is of no use to anybody: SQLAlchemy would send it a ROLLBACK, and wait."""
+    if isinstance(failure.original_exception, TimeoutError):
+        failure.is_disconnect = True
+        failure.invalidate_pool_on_disconnect = False  # the others show by themselves what has become of them
 
 
 def _refuse_closed(connection: Any, _record: Any, _proxy: Any) -> None:
@@ -195,7 +245,7 @@ async def _open(connection: AsyncConnection, opening: str) -> None:
 
 
 async def commit(connection: AsyncConnection) -> None:
-    """End a transaction of `begin` in which SQLAlchemy had no part. Raises asyncpg's errors."""
+    """End a transaction of `begin` in which SQLAlchemy had no part. Raises asyncpg's errors, and TimeoutError."""
     try:
         await driver_of(connection).execute("COMMIT")
     except OF_THE_DRIVER as error:

@@ -106,6 +106,9 @@ class ReadPool:
 
         Where the caller is cancelled or a statement fails, something may still be under way on the connection: then it
         is closed, which also ends what runs in Postgres, and another one is opened when it is needed.
+
+        Nothing here ends the wait for an answer that never comes, since a timer for each statement would cost every
+        query: who asks on a request's behalf is cancelled with it, and anybody else needs a limit of their own.
         """
         return _Held(self, tenant_id)
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -13,7 +14,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from db.bell import EVERYWHERE, Bell, Feed, NoBell
 from db.callers import watch, written
 from db.connections import Connections
-from db.pool import ANSWER_SECONDS, SHORT_STATEMENTS, PoolExhausted, begin, close_pool, fetch_row, open_pool, take
+from db.pool import (
+    ANSWER_SECONDS,
+    SHORT_STATEMENTS,
+    PoolExhausted,
+    begin,
+    close_pool,
+    driver_of,
+    fetch_row,
+    has_lost,
+    open_pool,
+    take,
+)
 from db.reads import ReadPool
 from db.writing import Writing
 
@@ -63,7 +75,7 @@ class Reading:
         self._caller = caller
         self._lock = asyncio.Lock()
         self._connection: AsyncConnection | None = None
-        self._failure: DBAPIError | None = None
+        self._failure: Exception | None = None
         self._closed = False
         self.statements = 0
         """Data statements so far (decision 35)."""
@@ -76,18 +88,13 @@ class Reading:
         fails because of it (`__cause__`).
         """
         async with self._lock:
-            if self._closed:
-                raise RuntimeError("The operation is over; its view of the database is closed.")
-            if self._connection is None:
-                self._connection = await begin(self._engine, self._caller.tenant_id, read_only=True)
-            self.statements += 1
+            connection = await self._opened()
             try:
-                async with asyncio.timeout(self.database.answer_seconds):
-                    result = await self._connection.execute(statement)
-            except (DBAPIError, PendingRollbackError) as error:
+                result = await connection.execute(statement)
+            except (DBAPIError, PendingRollbackError, TimeoutError) as error:
                 if self._failure is not None:
                     raise error from self._failure
-                if isinstance(error, DBAPIError):
+                if not isinstance(error, PendingRollbackError):
                     self._failure = error
                 raise
             return result.all()
@@ -95,17 +102,30 @@ class Reading:
     async def fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
         """The driver's rows of a statement that is text already, in the same snapshot; $1, $2 … are the arguments.
 
-        Raises PoolExhausted, asyncpg's errors, and RuntimeError after the end of the operation.
+        Raises PoolExhausted, asyncpg's errors, TimeoutError where the network fell silent, and RuntimeError after the
+        end of the operation.
         """
         async with self._lock:
-            if self._closed:
-                raise RuntimeError("The operation is over; its view of the database is closed.")
-            if self._connection is None:
-                self._connection = await begin(self._engine, self._caller.tenant_id, read_only=True)
-            self.statements += 1
-            driver: Any = (await self._connection.get_raw_connection()).driver_connection
-            rows: Sequence[Any] = await driver.fetch(sql, *arguments)
+            connection = await self._opened()
+            try:
+                rows: Sequence[Any] = await driver_of(connection).fetch(sql, *arguments)
+            except Exception as error:
+                if has_lost(error):
+                    self._failure = error
+                    await connection.invalidate(error)
+                raise
             return rows
+
+    async def _opened(self) -> AsyncConnection:
+        """The connection with the snapshot, for one statement more. To be called by who has the lock."""
+        if self._closed:
+            raise RuntimeError("The operation is over; its view of the database is closed.")
+        if self._connection is None:
+            self._connection = await begin(self._engine, self._caller.tenant_id, read_only=True)
+        elif self._connection.invalidated:  # SQLAlchemy might open another one, without tenant and snapshot
+            raise PendingRollbackError("The operation lost its snapshot.") from self._failure
+        self.statements += 1
+        return self._connection
 
     async def restart(self) -> None:
         """Begin a new snapshot with the next statement, on the primary: a replica may lag behind a write."""
@@ -143,16 +163,20 @@ class Database:
         """`pool_timeout_seconds` is how long a request waits for a connection, `statement_timeout_ms` how long one of
         its statements may take; what the platform does takes as long as it takes."""
         limits = {**SHORT_STATEMENTS, "statement_timeout": str(statement_timeout_ms)}
-        self.connections = connections
-        self.engine = open_pool(connections.gateway, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
-        self.read_engine = self.engine
-        if connections.read != connections.gateway:
-            self.read_engine = open_pool(
-                connections.read, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits
-            )
-        self.reads = ReadPool(connections.read, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
         self.answer_seconds = statement_timeout_ms / 1_000 + ANSWER_SECONDS
         """How long a statement of a request may be without an answer."""
+        self.connections = connections
+        open_requests = partial(
+            open_pool,
+            size=pool_size,
+            wait_seconds=pool_timeout_seconds,
+            settings=limits,
+            answer_seconds=self.answer_seconds,
+        )
+        self.engine = self.read_engine = open_requests(connections.gateway)
+        if connections.read != connections.gateway:
+            self.read_engine = open_requests(connections.read)
+        self.reads = ReadPool(connections.read, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
         self.reads_behind = connections.read != connections.gateway
         """Whether queries may be answered by a replica, which follows the primary with a delay."""
         self._platform = open_pool(connections.platform, size=platform_pool_size, wait_seconds=_PLATFORM_WAIT_SECONDS)
@@ -178,7 +202,11 @@ class Database:
 
     @asynccontextmanager
     async def writing(self, caller: Caller) -> AsyncIterator[Writing]:
-        """One transaction for the caller: committed at the end, rolled back by an exception. Raises PoolExhausted."""
+        """One transaction for the caller: committed at the end, rolled back by an exception.
+
+        Raises PoolExhausted, TimeoutError where the network fell silent, and CommitUnanswered where it did so just as
+        the transaction was to be committed.
+        """
         connection = await begin(self.engine, caller.tenant_id)
         writing = Writing(connection)
         try:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from db.base import Model
 from db.callers import note
-from db.pool import commit, driver_of, is_gone
+from db.pool import CommitUnanswered, commit, driver_of, has_lost
 from db.rows import keyed
 
 M = TypeVar("M", bound=Model)
@@ -54,12 +54,20 @@ class Writing:
         return self
 
     async def __aexit__(self, kind: object, _error: object, _traceback: object) -> None:
-        """Commit; whatever was raised rolls back, with the connection's end at the latest."""
-        if self._session is not None:
-            async with self._session as session:  # whose end is not cancelled halfway
-                await (session.commit() if kind is None else session.rollback())
-        elif kind is None:
-            await commit(self.connection)
+        """Commit; whatever was raised rolls back, with the connection's end at the latest.
+
+        Raises CommitUnanswered where nobody knows whether it did.
+        """
+        try:
+            if self._session is not None:
+                async with self._session as session:  # whose end is not cancelled halfway
+                    await (session.commit() if kind is None else session.rollback())
+            elif kind is None:
+                await commit(self.connection)
+        except TimeoutError as error:
+            if kind is None:
+                raise CommitUnanswered("No answer came to a commit.") from error
+            raise
 
     @property
     def session(self) -> AsyncSession:
@@ -125,13 +133,14 @@ class Writing:
         self._rows.clear()
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
-        """The driver's rows of a statement; `sql` has $1, $2 … for the arguments. Raises asyncpg's errors."""
+        """The driver's rows of a statement; `sql` has $1, $2 … for the arguments. Raises asyncpg's errors, and
+        TimeoutError where the network fell silent."""
         note(self.connection, sql)
         try:
             found: list[Any] = await driver_of(self.connection).fetch(sql, *arguments)
             return found
         except Exception as error:
-            if is_gone(error):
+            if has_lost(error):
                 await self.connection.invalidate(error)
             raise
 

@@ -32,6 +32,8 @@ from typing import Any, ClassVar, Final
 import structlog
 from graphql import ArgumentNode, GraphQLError, Node, ValueNode
 
+from db.pool import CommitUnanswered
+
 FormattedError = dict[str, Any]
 """An entry of ``errors`` in a response: message, locations, path and extensions, ready for JSON."""
 
@@ -141,14 +143,23 @@ class RateLimited(GraphError):
 
 
 class Timeout(GraphError):
-    """The operation, or a statement of it, ran out of time and was cancelled."""
+    """The operation, or a statement of it, ran out of time and was cancelled.
+
+    ``unsure`` where something may have been written nevertheless: a mutation that was cut off, or a commit that nobody
+    confirmed. Then it is not told as undone.
+    """
 
     code = ErrorCode.TIMEOUT
 
-    def __init__(
-        self, message: str = "This took too long and was cancelled. Ask for less at once.", **where: Any
-    ) -> None:
-        super().__init__(message, **where)
+    def __init__(self, *, unsure: bool = False, **where: Any) -> None:
+        super().__init__(_UNSURE if unsure else _CANCELLED, **where)
+
+
+_CANCELLED: Final = "This took too long and was cancelled. Ask for less at once."
+_UNSURE: Final = (
+    "This took too long, and may have been done or not. Look before you send it again, or send the same again with the "
+    "`idempotencyKey` that it had."
+)
 
 
 class PersistedQueryNotFound(GraphError):
@@ -230,8 +241,8 @@ def _present(error: GraphQLError, request_id: str, default: ErrorCode | None) ->
         elif isinstance(cause, GraphQLError) and _concerns_argument(cause):
             message, extensions = _COERCION_CAUSE.sub(", found", message), {"code": ErrorCode.BAD_USER_INPUT.value}
         else:
-            masked = Timeout() if _timed_out(cause) else Internal(request_id)
-            message, extensions = masked.message, dict(masked.extensions or {})
+            refusal = _refusal(cause, request_id)
+            message, extensions = refusal.message, dict(refusal.extensions or {})
             log.error(
                 "field_failed",
                 code=extensions["code"],
@@ -242,11 +253,12 @@ def _present(error: GraphQLError, request_id: str, default: ErrorCode | None) ->
     return _formatted(error, message, extensions)
 
 
-def masked(error: BaseException, request_id: str) -> FormattedError:
-    """``error`` as an entry of ``errors`` where no GraphQL execution was there to catch it."""
+def masked(error: BaseException, request_id: str, *, may_write: bool = False) -> FormattedError:
+    """``error`` as an entry of ``errors`` where no GraphQL execution was there to catch it; ``may_write`` of what may
+    have been done before."""
     if isinstance(error, GraphQLError):
         return _present(error, request_id, None)
-    refusal = Timeout() if _timed_out(error) else Internal(request_id)
+    refusal = _refusal(error, request_id, may_write=may_write)
     log.error(
         "request_failed",
         code=refusal.code.value,
@@ -284,11 +296,12 @@ def _concerns_argument(error: GraphQLError) -> bool:
     return bool(nodes) and all(isinstance(node, ArgumentNode | ValueNode) for node in nodes)
 
 
-def _timed_out(error: BaseException) -> bool:
-    return any(
-        isinstance(cause, TimeoutError) or getattr(cause, "sqlstate", None) == _QUERY_CANCELED
-        for cause in _causes(error)
-    )
+def _refusal(error: BaseException, request_id: str, *, may_write: bool = False) -> GraphError:
+    """What is told in place of an error that was not expected."""
+    causes = list(_causes(error))
+    if any(isinstance(cause, TimeoutError) or getattr(cause, "sqlstate", None) == _QUERY_CANCELED for cause in causes):
+        return Timeout(unsure=may_write or any(isinstance(cause, CommitUnanswered) for cause in causes))
+    return Internal(request_id)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

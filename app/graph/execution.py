@@ -344,7 +344,8 @@ class Executor:
                 with Limit(self._deadlines):
                     answered = await self._shortcut.answer(asked.operation, asked.values, asked.context)
             except Exception as error:
-                return Outcome([masked(error, asked.request_id)], None, True, {"cost": asked.cost})
+                told = masked(error, asked.request_id, may_write=asked.operation.kind is OperationType.MUTATION)
+                return Outcome([told], None, True, {"cost": asked.cost})
         if answered is None:
             return await self._complete(self._executor_of(asked), asked.cost, asked.request_id)
         if not answered.rest:
@@ -368,7 +369,8 @@ class Executor:
                 if inspect.isawaitable(result):
                     result = await result
         except TimeoutError:
-            return Outcome(present([Timeout()], request_id), extensions={"cost": cost})
+            unsure = core.operation.operation is OperationType.MUTATION
+            return Outcome(present([Timeout(unsure=unsure)], request_id), extensions={"cost": cost})
         result = cast("ExecutionResult", result)
         return Outcome(present(result.errors or (), request_id), result.data, True, {"cost": cost})
 

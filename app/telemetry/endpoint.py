@@ -101,7 +101,7 @@ class OpEvents:
             return _refused(error, taken)
         except PoolExhausted:
             return _refused(RateLimited(_RETRY_SECONDS, "The database has no connection to spare."), taken)
-        except DBAPIError:
+        except (DBAPIError, TimeoutError):
             log.error("op_events_failed", exc_info=True)
             if taken is not None:
                 await taken.settle()
@@ -150,7 +150,7 @@ class _Taken:
         judged, outcome = self._pending.popleft()
         try:
             appended: AppendedColumns = await outcome
-        except (DBAPIError, PoolExhausted):
+        except (DBAPIError, TimeoutError):
             self.failed += judged.count(judging.ACCEPTED)
             self._note(judged, is_known=False)
             return
@@ -167,7 +167,7 @@ class _Taken:
         """What comes after the events are stored does not take that back where it fails."""
         try:
             yield
-        except (DBAPIError, PoolExhausted):
+        except (DBAPIError, TimeoutError):
             log.error(what, tenant=str(self._actor.tenant_id), exc_info=True)
 
     def _note(self, judged: Judged, *, is_known: bool) -> None:

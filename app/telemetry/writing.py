@@ -89,8 +89,8 @@ class EventWriter:
         """Append events of the tenant, in their order, behind what was submitted before; at most 5,000.
 
         The result comes when they are committed. It may be cancelled. Raises in the future what the database says:
-        SQLAlchemy's DBAPIError or PoolExhausted; then none of these events is stored, unless the connection broke as
-        the transaction was being committed, which nobody can know.
+        SQLAlchemy's DBAPIError, PoolExhausted, or TimeoutError where the network fell silent; then none of these events
+        is stored, unless the connection was lost as the transaction was being committed, which nobody can know.
         """
         lot = _Lot(events, asyncio.get_running_loop().create_future())
         if not len(events):

@@ -5,25 +5,46 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+from urllib.parse import unquote
 
 import asyncpg
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.graph.execution import Executor, Hooks
+from app.graph.ids import global_id
+from app.graph.limits import Limits
+from app.graph.reading import refuse_unreadable
 from app.http.tasks import cancelled
 from app.live.outages import is_outage
+from app.query.compiler import Compiler
+from app.schema import schema
+from app.telemetry.facts import find_facts
+from app.telemetry.judging import judge
+from app.telemetry.wire import SentEvent
+from app.telemetry.writing import EventWriter
 from db import models, roles
-from db.connections import Connections, embedded_connections
+from db.cluster import PORT
+from db.connections import Connection, Connections, embedded_connections
 from db.embedded import EmbeddedPostgres
+from db.enums import OpEventType
+from db.logs import append_event_columns
 from db.migrate import upgrade
-from db.pool import is_gone
+from db.pool import CommitUnanswered, close_pool, driver_of, is_gone, open_pool, take
 from db.session import Database
+from db.writing import Writing
+from tests import asking
 from tests.conftest import TEST_SETTINGS, TenantUnderTest, make_tenant
 from tests.db.relay import relayed
 
@@ -195,6 +216,30 @@ async def test_nor_is_one_of_the_queries(lingering: tuple[Database, TenantUnderT
         assert len(await connection.fetch("SELECT 1", ())) == 1
 
 
+Silence = Callable[..., Awaitable[None]]
+"""Makes the connections that are open fall silent; with `answers_only` what is sent still arrives."""
+
+
+@pytest.fixture
+async def silenced(
+    server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Database, TenantUnderTest, Silence]]:
+    """A door with one connection, on a network that falls silent when it is told to."""
+    monkeypatch.setattr("db.pool.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("db.session.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("db.pool.CLOSE_SECONDS", 1)
+    ways: list[asyncio.Task[None]] = []
+
+    async def fall_silent(*, answers_only: bool = False) -> None:
+        await cancelled(*(ways[1::2] if answers_only else ways))
+
+    async with relayed(server, tmp_path, ways) as through:
+        database = Database(through, pool_size=1, statement_timeout_ms=1_000)
+        yield database, await make_tenant(database), fall_silent
+        await cancelled(*ways)
+        await database.close()
+
+
 async def test_an_operation_whose_connection_was_told_of_its_end_knows_what_befell_it(
     server: EmbeddedPostgres, connections: Connections, tmp_path: Path
 ) -> None:
@@ -242,6 +287,182 @@ async def test_a_connection_that_fell_silent_is_given_up(
             await _read(tenant)
             await cancelled(*ways)
             await database.close()
+
+
+async def _reads_by_text(tenant: TenantUnderTest, fall_silent: Silence) -> None:
+    async with tenant.database.read(tenant.actor()) as reading:
+        await reading.fetch("SELECT 1", ())
+        await fall_silent()
+        with pytest.raises(TimeoutError) as silent:
+            await reading.fetch("SELECT 1", ())
+        with pytest.raises(PendingRollbackError) as after:
+            await reading.fetch("SELECT 1", ())  # never on another connection, without tenant and snapshot
+        assert after.value.__cause__ is silent.value
+        raise silent.value
+
+
+async def _ends_a_snapshot(tenant: TenantUnderTest, fall_silent: Silence) -> None:
+    async with tenant.database.read(tenant.actor()) as reading:
+        await reading.rows(PROJECTS)
+        await fall_silent()
+    raise TimeoutError  # whose rows have all come is told nothing; it has only to end
+
+
+async def _writes_by_text(tenant: TenantUnderTest, fall_silent: Silence) -> None:
+    async with tenant.database.writing(tenant.actor()) as writing:
+        await fall_silent()
+        await writing.lock(models.Project, tenant.id, [tenant.project.id])
+
+
+async def _writes_by_the_session(tenant: TenantUnderTest, fall_silent: Silence) -> None:
+    async with tenant.database.transaction(tenant.actor()) as session:
+        await session.scalar(PROJECTS)
+        await fall_silent()
+        await session.scalar(PROJECTS)
+
+
+async def _rolls_back(tenant: TenantUnderTest, fall_silent: Silence) -> None:
+    async with tenant.database.transaction(tenant.actor()) as session:
+        await session.scalar(PROJECTS)
+        await fall_silent()
+        raise TimeoutError
+
+
+async def _is_cancelled(tenant: TenantUnderTest, fall_silent: Silence) -> None:
+    """By the deadline of its request, say."""
+    async with tenant.database.writing(tenant.actor()) as writing:
+        await fall_silent()
+        async with asyncio.timeout(0.1):
+            await writing.fetch("SELECT 1")
+
+
+async def _appends(tenant: TenantUnderTest, fall_silent: Silence) -> None:
+    writer, now = EventWriter(tenant.database), datetime.now(UTC)
+    sent = [SentEvent(type=OpEventType.RUN_STEP, timestamp=now)]
+    judged = judge(sent, await find_facts(tenant.database, tenant.actor(), sent), tenant.actor(), now)
+
+    async def append(connection: AsyncConnection, *events: Any, **how: Any) -> Any:
+        await fall_silent()
+        return await append_event_columns(connection, *events, **how)
+
+    with patch("app.telemetry.writing.append_event_columns", append):
+        await writer.submit(tenant.id, judged.columns)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        _reads_by_text,
+        _ends_a_snapshot,
+        _writes_by_text,
+        _writes_by_the_session,
+        _rolls_back,
+        _is_cancelled,
+        _appends,
+    ],
+)
+async def test_nothing_waits_for_ever_for_a_database_that_says_nothing(
+    work: Any, silenced: tuple[Database, TenantUnderTest, Silence]
+) -> None:
+    """Each kind of work ends soon after its answer was due, and the next has a connection that works."""
+    _, tenant, fall_silent = silenced
+    async with asyncio.timeout(20):
+        with pytest.raises(TimeoutError) as silent:
+            await work(tenant, fall_silent)
+        assert is_outage(silent.value)
+        await _write(tenant)
+
+
+@pytest.mark.parametrize("by_session", [False, True], ids=["text", "session"])
+async def test_a_commit_without_an_answer_is_told_as_what_it_is(
+    by_session: bool, silenced: tuple[Database, TenantUnderTest, Silence]
+) -> None:
+    """Here it was done. Whoever asks is told that nobody knows, not that it was undone."""
+    database, tenant, fall_silent = silenced
+
+    async def rename() -> None:
+        async with database.writing(tenant.actor()) as writing:
+            if by_session:
+                assert await writing.session.scalar(PROJECTS) == "Core"
+            (project,) = await writing.lock(models.Project, tenant.id, [tenant.project.id])
+            project.name = "Kept"
+            await writing.flush(tenant.id)
+            await fall_silent(answers_only=True)
+
+    async with asyncio.timeout(20):
+        with pytest.raises(CommitUnanswered):
+            await rename()
+        async with database.read(tenant.actor()) as reading:
+            assert await reading.rows(PROJECTS) == [("Kept",)]
+
+
+async def test_a_compiled_query_waits_no_longer_than_its_request_may_take(
+    silenced: tuple[Database, TenantUnderTest, Silence], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pool has no timer of its own: the request's ends the wait, and the connection."""
+    database, tenant, fall_silent = silenced
+    compiler = Compiler(schema()._schema)
+    executor = Executor(schema(), Limits(timeout=1), Hooks(authorize=refuse_unreadable), compiler)
+    monkeypatch.setattr("tests.asking.executor", lambda: executor)
+    query = "{ projects(first: 1) { edges { node { name } } } }"
+    async with asyncio.timeout(20):
+        assert (await asking.ask(database, tenant.actor(), query)).data
+        assert database.reads.idle == 1
+        await fall_silent()
+        assert (await asking.ask(database, tenant.actor(), query)).code == "TIMEOUT"
+        assert (await asking.ask(database, tenant.actor(), query)).data
+
+
+@pytest.mark.parametrize("way", [asking.executor, asking.compiling], ids=["resolvers", "compiler"])
+async def test_a_mutation_without_an_answer_is_not_told_as_undone(
+    way: Callable[[], Executor], silenced: tuple[Database, TenantUnderTest, Silence], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither as cancelled, nor without a word of what to do: look, or send the same again with its key."""
+    database, tenant, fall_silent = silenced
+    monkeypatch.setattr("tests.asking.executor", cache(way))
+    end = Writing.__aexit__
+
+    async def end_in_silence(writing: Writing, *raised: Any) -> None:
+        await fall_silent(answers_only=True)
+        await end(writing, *raised)
+
+    monkeypatch.setattr(Writing, "__aexit__", end_in_silence)
+    rename = "mutation($input: ProjectUpdateInput!) { projectUpdate(input: $input) { userErrors { code } } }"
+    given = {"projectId": global_id("prj", tenant.project.id), "name": "Renamed", "idempotencyKey": "one"}
+    async with asyncio.timeout(20):
+        answer = await asking.ask(database, tenant.actor(), rename, input=given)
+        assert answer.code == "TIMEOUT"
+        assert "may have been done" in answer.errors[0]["message"]
+        monkeypatch.setattr(Writing, "__aexit__", end)
+        again = await asking.ask(database, tenant.actor(), rename, input=given)
+    assert again.data == {"projectUpdate": {"userErrors": []}}
+
+
+async def test_the_kernel_looks_whether_the_other_end_is_there(connections: Connections) -> None:
+    """What the platform does takes as long as it takes, and so has no other end to its waiting."""
+    path = connections.platform.url.rpartition("host=")[2].partition("&")[0]
+
+    async def carry(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            target.write(data)
+        target.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind = await asyncio.open_unix_connection(Path(unquote(path)) / f".s.PGSQL.{PORT}")
+        await asyncio.gather(carry(reader, behind[1]), carry(behind[0], writer))
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as over_tcp:
+        port = over_tcp.sockets[0].getsockname()[1]
+        engine = open_pool(
+            Connection(f"postgresql://{roles.PLATFORM}@127.0.0.1:{port}/{roles.DATABASE}"), size=1, wait_seconds=1
+        )
+        connection = await take(engine)
+        opened = driver_of(connection)._transport.get_extra_info("socket")
+        assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
+        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 60_000
+        await connection.close()
+        await close_pool(engine)
 
 
 async def test_an_operation_that_loses_its_snapshot_fails_and_the_next_works(database: Database) -> None:

@@ -22,7 +22,6 @@ from app.http.body import HttpRefusal
 from app.telemetry.http import AT_ONCE, House, caller_of, discard, pieces, status_of
 from app.telemetry.otlp.spans import NotTraces, Span, decode_json, decode_protobuf, in_whole_traces
 from app.unit_of_work import run
-from db.session import PoolExhausted
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Bytes of a body, inflated."""
@@ -66,7 +65,7 @@ class Traces:
             await discard(request)
             status, told, headers = status_of(error)
             return _failure(media_type, status, told.message, headers)
-        except (DBAPIError, PoolExhausted):
+        except (DBAPIError, TimeoutError):
             log.error("traces_failed", exc_info=True)
             return _failure(media_type, 503, "The database failed. Send the same again.", {"Retry-After": "1"})
         finally:

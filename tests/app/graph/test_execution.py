@@ -82,6 +82,28 @@ async def test_an_operation_that_takes_too_long_is_cancelled() -> None:
     assert (outcome.code, outcome.executed, made.house.cancelled) == ("TIMEOUT", False, 1)
 
 
+async def test_a_mutation_that_takes_too_long_is_not_told_as_undone() -> None:
+    """It may have been committed by then."""
+
+    @strawberry.type
+    class Query:
+        @strawberry.field
+        def nothing(self) -> str | None:
+            return None
+
+    @strawberry.type
+    class Mutation:
+        @strawberry.mutation
+        async def slow(self) -> str:
+            await asyncio.sleep(5)
+            return "done"
+
+    executor = Executor(strawberry.Schema(Query, mutation=Mutation), Limits(timeout=0.05))
+    outcome = await executor.execute(GraphQLRequest("mutation { slow }"), context(), "r1")
+    assert outcome.code == "TIMEOUT"
+    assert "may have been done" in outcome.errors[0]["message"]
+
+
 class QueryCanceledError(Exception):
     """Like the driver's, for a statement that Postgres ended."""
 
