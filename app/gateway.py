@@ -31,7 +31,7 @@ from app.http.metrics import Metrics
 from app.http.tasks import cancelled
 from app.live.doorbell import Doorbell, PostgresLine
 from app.live.hub import Live
-from app.live.outages import AWAY, is_outage
+from app.outages import AWAY, is_outage
 from app.query.compiler import Compiler
 from app.schema import schema
 from app.sealing import open_seal

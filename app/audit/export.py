@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from app.auth.actor import Actor
-from app.graph.errors import BadUserInput, Forbidden, GraphError, RateLimited, Unauthenticated
+from app.graph.errors import BadUserInput, Forbidden, GraphError, RateLimited, Unauthenticated, Unavailable
 from app.graph.scalars import format_datetime
 from app.unit_of_work import UnitOfWork
 from db import models
@@ -38,7 +38,7 @@ PAGE: Final = 1_000
 AT_ONCE: Final = 2
 """Exports that a process runs at the same time; a third is told to come back."""
 _RETRY_SECONDS: Final = 5
-_STATUS: Final = {Unauthenticated: 401, Forbidden: 403, BadUserInput: 400, RateLimited: 429}
+_STATUS: Final = {Unauthenticated: 401, Forbidden: 403, BadUserInput: 400, RateLimited: 429, Unavailable: 503}
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -94,6 +94,8 @@ class Exports:
                 headers["WWW-Authenticate"] = "Bearer"
             if isinstance(error, RateLimited):
                 headers["Retry-After"] = str(_RETRY_SECONDS)
+            if isinstance(error, Unavailable):
+                headers["Retry-After"] = str(error.retry_after)
             body = {"errors": [{"message": error.message, "extensions": error.extensions}]}
             return JSONResponse(body, _STATUS.get(type(error), 400), headers)
 

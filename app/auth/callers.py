@@ -18,10 +18,18 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+import structlog
+from sqlalchemy.exc import DBAPIError
+
 from app.auth.actor import Actor, ActorKind
 from app.auth.authenticate import Authenticator
 from app.auth.claims import Token
+from app.graph.errors import Unavailable
+from app.outages import AWAY, is_outage
 from db.bell import EVERYWHERE, Feed
+from db.pool import OF_THE_DRIVER
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.auth")
 
 ACTOR_SECONDS: Final = 1.0
 """How long a caller is remembered: so long may a right outlive its end where no ring tells of it."""
@@ -64,7 +72,8 @@ class Callers:
         return len(self._known)
 
     async def authenticate(self, authorization: str | None, tenant: str | None) -> Actor:
-        """The actor of a request, as `Authenticator.authenticate` finds it. Raises Unauthenticated."""
+        """The actor of a request, as `Authenticator.authenticate` finds it. Raises Unauthenticated, and Unavailable
+        while the database is away."""
         # A token is a secret: what lies about in memory is its hash.
         key = hashlib.sha256(f"{authorization}\0{tenant}".encode(errors="surrogatepass")).digest()
         known, clock = self._known.get(key), self._clock()
@@ -91,6 +100,11 @@ class Callers:
             actor = await self._authenticator.actor_of(known.token, tenant)
             known.actor, known.actor_until, known.drops = actor, clock + ACTOR_SECONDS, drops
             return actor
+        except (DBAPIError, *OF_THE_DRIVER) as error:
+            if isinstance(error, TimeoutError) or not is_outage(error):
+                raise
+            log.warning("caller_not_looked_up", error=type(error).__name__)
+            raise Unavailable(AWAY) from error
         finally:
             known.looking = None
             looking.set_result(None)

@@ -17,6 +17,7 @@ The whole tree::
         ├── SlowConsumer             SLOW_CONSUMER               the client did not keep up; says its last cursor
         ├── StreamInterrupted        STREAM_INTERRUPTED          the gateway ended a stream; says its last cursor
         └── Internal                 INTERNAL                    masked; `requestId` finds the cause in the log
+            └── Unavailable          INTERNAL                    a fault that passes; says when to come back
 
 Raise these anywhere under the graph; whatever else is raised is logged with its traceback and leaves as ``Internal``
 (decision 32, traps 7, 8 and 22). What the *domain* refuses is no error but a ``userErrors`` entry of its payload.
@@ -212,6 +213,15 @@ class Internal(GraphError):
 
     def __init__(self, request_id: str, **where: Any) -> None:
         super().__init__("Something went wrong on our side.", requestId=request_id, **where)
+
+
+class Unavailable(Internal):
+    """A fault that passes, found before anything was done; ``retry_after`` is in seconds. Over HTTP also status 503 and
+    ``Retry-After``."""
+
+    def __init__(self, why: str, retry_after: int = 1, **where: Any) -> None:
+        GraphError.__init__(self, f"{why} Come back in {retry_after} s.", retryAfter=retry_after, **where)
+        self.retry_after = retry_after
 
 
 _MESSAGE_LIMIT: Final = 1_000

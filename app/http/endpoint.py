@@ -30,6 +30,7 @@ from app.graph.errors import (
     OperationTooComplex,
     RateLimited,
     Unauthenticated,
+    Unavailable,
     ValidationFailed,
     masked,
 )
@@ -224,6 +225,8 @@ class GraphQLEndpoint:
         except RateLimited as error:
             after = retry_after(Outcome([masked(error, "")]))
             raise HttpRefusal(429, error, {"Retry-After": str(after)}) from None
+        except Unavailable as error:
+            raise HttpRefusal(503, error, {"Retry-After": str(error.retry_after)}) from None
         except GraphError as error:
             raise HttpRefusal(STATUS[error.code], error) from None
 

@@ -22,7 +22,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from app.graph.documents import Operation, Refused
-from app.graph.errors import FormattedError, GraphError, RateLimited, Timeout, Unauthenticated, masked
+from app.graph.errors import FormattedError, GraphError, RateLimited, Timeout, Unauthenticated, Unavailable, masked
 from app.graph.execution import Executor, Outcome
 from app.http.body import encode
 from app.http.caller import TENANT_HEADER, Authenticate, Caller, OpenContextFor, Renew
@@ -266,7 +266,7 @@ class _Socket:
             )
             self._house.counted.take(caller.principal)
             self._caller = caller
-        except (RateLimited, Timeout) as error:
+        except (RateLimited, Timeout, Unavailable) as error:
             self._end(Close.TRY_AGAIN_LATER, error.message)
         except GraphError as error:
             self._end(Close.UNAUTHORIZED, error.message)

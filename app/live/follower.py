@@ -11,8 +11,8 @@ from uuid import UUID
 import structlog
 
 from app.auth.actor import system_actor
-from app.live.outages import is_outage
 from app.live.tails import LOGS, PAGE, Changed, LogTail, RowTail
+from app.outages import is_outage
 from db.bell import Feed
 from db.session import Database
 

@@ -21,7 +21,7 @@ from app.http.body import encode
 from app.http.streams import Message, Sink
 from app.http.tasks import cancelled
 from app.live.follower import Follower
-from app.live.outages import is_outage
+from app.outages import is_outage
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.live")
 

@@ -29,8 +29,8 @@ from app.http.tasks import cancelled
 from app.live.field import LiveField
 from app.live.follower import Follower
 from app.live.group import Asking, Group, Member, OpenContext
-from app.live.outages import AWAY, is_outage
 from app.live.tails import Changed
+from app.outages import AWAY, is_outage
 from db.bell import Feed
 from db.models import AgentInstance, Operator, Role, RoleAssignment, Tenant
 from db.session import Database

@@ -12,7 +12,15 @@ from starlette.requests import ClientDisconnect, Request
 
 from app.auth.actor import Actor, ActorKind
 from app.auth.authenticate import TENANT_HEADER
-from app.graph.errors import BadUserInput, Forbidden, GraphError, OperationTooComplex, RateLimited, Unauthenticated
+from app.graph.errors import (
+    BadUserInput,
+    Forbidden,
+    GraphError,
+    OperationTooComplex,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+)
 from app.http.body import HttpRefusal
 from app.telemetry.judging import PERMISSION
 from app.telemetry.writing import EventWriter
@@ -27,7 +35,7 @@ AT_ONCE: Final = 256
 SILENCE_SECONDS: Final = 30
 """How long a sender may pause inside a body."""
 _PATIENCE_SECONDS: Final = 5
-_STATUS: Final = {Unauthenticated: 401, Forbidden: 403, BadUserInput: 400, RateLimited: 429}
+_STATUS: Final = {Unauthenticated: 401, Forbidden: 403, BadUserInput: 400, RateLimited: 429, Unavailable: 503}
 
 
 class House(Protocol):
@@ -144,4 +152,6 @@ def status_of(error: GraphError | HttpRefusal) -> tuple[int, GraphError, Mapping
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, RateLimited):
         headers["Retry-After"] = str(max(1, round((error.extensions or {})["retryAfter"])))
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after)
     return _STATUS.get(type(error), 400), error, headers

@@ -27,7 +27,7 @@ from app.graph.ids import global_id
 from app.graph.limits import Limits
 from app.graph.reading import refuse_unreadable
 from app.http.tasks import cancelled
-from app.live.outages import is_outage
+from app.outages import is_outage
 from app.query.compiler import Compiler
 from app.schema import schema
 from app.telemetry.facts import find_facts

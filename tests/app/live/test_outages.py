@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 
 from app.http.tasks import cancelled
 from app.live.queue_group import QueueGroup
 from db import roles
+from db.cluster import PORT
 from db.connections import Connections
 from db.embedded import EmbeddedPostgres
 from tests.app.live.events import write
@@ -87,3 +90,55 @@ async def test_a_stream_goes_on_after_the_way_to_the_database_fell_silent(
         await cancelled(*ways)
         await write(tenant)
         assert (await stream.data(30))["seq"] == "2"
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream", "multipart/mixed;subscriptionSpec=1.0"])
+async def test_who_calls_over_http_while_the_database_is_away_is_told_when_to_come_back(
+    accept: str,
+    postgres: EmbeddedPostgres,
+    tenant: TenantUnderTest,
+    tmp_path: Path,
+    connections: Connections,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """503 with Retry-After, which clients of streams try again; for whom the gateway knows still, the stream's own
+    error with the cursor, as on a socket."""
+    monkeypatch.setattr("app.auth.callers.ACTOR_SECONDS", 60)
+    async with relayed(postgres, tmp_path, []) as through, running(through, tmp_path) as gateway:
+        known, unknown = await gateway.token(tenant), await gateway.token(tenant)
+        asked = {"query": "{ __typename }"} if accept == "application/json" else {"query": TAIL, "variables": AFTER}
+
+        async def post(token: str, **body: Any) -> httpx.Response:
+            headers = {"Authorization": f"Bearer {token}", "Accept": accept}
+            return await client.post(gateway.url, json=body, headers=headers)
+
+        async with httpx.AsyncClient(timeout=20) as client:
+            assert (await client.post(gateway.url, json={"query": "{ __typename }"}, headers=bearer(known))).is_success
+            await go_away(connections, tmp_path)
+            if accept != "application/json":
+                told = await post(known, **asked)
+                assert told.status_code == 200
+                assert '{"code":"STREAM_INTERRUPTED","cursor":"1"}' in told.text
+            refused = await post(unknown, **asked)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert refused.json()["errors"][0]["extensions"] == {"code": "INTERNAL", "retryAfter": 1}
+
+
+AFTER = {"after": "1"}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def go_away(connections: Connections, directory: Path) -> None:
+    """End every session that goes through the relay in a directory, and let none begin."""
+    (directory / f".s.PGSQL.{PORT}").unlink()
+    ending = await asyncpg.connect(connections.owner.url.replace(roles.OWNER, "postgres", 1))
+    try:
+        await ending.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = ANY($1)",
+            [roles.GATEWAY, roles.PLATFORM],
+        )
+    finally:
+        await ending.close()
