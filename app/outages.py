@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
-from db.pool import OF_THE_CONNECTION, PoolExhausted
+from db.pool import OF_THE_CONNECTION, PoolExhausted, sqlstate
 
 AWAY: Final = "The database is away."
 """What a client is told who asks meanwhile, and is to come back."""
@@ -25,8 +25,7 @@ def is_outage(error: BaseException | None) -> bool:
             return True
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             return True
-        state = getattr(error, "sqlstate", None) or getattr(getattr(error, "orig", None), "sqlstate", None)
-        if isinstance(state, str) and state.startswith(_CONNECTION_TROUBLE):
+        if (sqlstate(error) or "").startswith(_CONNECTION_TROUBLE):
             return True
         error = error.__cause__ or getattr(error, "orig", None) or error.__context__
     return False

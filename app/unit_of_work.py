@@ -43,7 +43,7 @@ from db.logs import (
     append_with_update,
 )
 from db.models import Alert, AuditLog, NotificationEvent, Tenant
-from db.pool import OF_THE_DRIVER
+from db.pool import OF_THE_DRIVER, sqlstate
 from db.session import Database
 from db.writing import Writing
 
@@ -391,7 +391,7 @@ async def run(
             await _note_denial(database, actor, command, denied.permission)
             raise
         except (DBAPIError, *OF_THE_DRIVER) as error:
-            state = _sqlstate(error)
+            state = sqlstate(error)
             if state == _UNIQUE_VIOLATION:
                 message = "Somebody else has just made the same. Read it and try again."
                 return Refused(Refusal.DUPLICATE_RESOURCE, message)
@@ -465,7 +465,3 @@ async def _note_denial(database: Database, actor: Actor, command: Command, permi
             description=f"{command.name} needs {permission}.",
         )
         await uow.write_journals()
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    return getattr(getattr(error, "orig", error), "sqlstate", None)

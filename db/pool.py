@@ -61,6 +61,13 @@ def is_gone(error: BaseException) -> bool:
     return isinstance(error, _GONE) and not isinstance(error, TimeoutError)
 
 
+def sqlstate(error: BaseException) -> str | None:
+    """What Postgres calls an error, whether asyncpg raised it or SQLAlchemy around it; None where it is none of
+    Postgres."""
+    found = getattr(error, "sqlstate", None) or getattr(getattr(error, "orig", None), "sqlstate", None)
+    return found if isinstance(found, str) else None
+
+
 def has_lost(error: BaseException) -> bool:
     """Whether whoever raised this has lost its connection: it is gone, or still owes the answer to a statement."""
     return is_gone(error) or isinstance(error, TimeoutError)

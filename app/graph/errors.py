@@ -33,7 +33,7 @@ from typing import Any, ClassVar, Final
 import structlog
 from graphql import ArgumentNode, GraphQLError, Node, ValueNode
 
-from db.pool import CommitUnanswered
+from db.pool import CommitUnanswered, sqlstate
 
 FormattedError = dict[str, Any]
 """An entry of ``errors`` in a response: message, locations, path and extensions, ready for JSON."""
@@ -309,7 +309,7 @@ def _concerns_argument(error: GraphQLError) -> bool:
 def _refusal(error: BaseException, request_id: str, *, may_write: bool = False) -> GraphError:
     """What is told in place of an error that was not expected."""
     causes = list(_causes(error))
-    if any(isinstance(cause, TimeoutError) or getattr(cause, "sqlstate", None) == _QUERY_CANCELED for cause in causes):
+    if any(isinstance(cause, TimeoutError) or sqlstate(cause) == _QUERY_CANCELED for cause in causes):
         return Timeout(unsure=may_write or any(isinstance(cause, CommitUnanswered) for cause in causes))
     return Internal(request_id)
 

@@ -22,6 +22,7 @@ from app.graph.errors import RateLimited
 from db.bell import Feed
 from db.logs import AppendedColumns, EventColumns, append_event_columns
 from db.partitions import make_partitions
+from db.pool import sqlstate
 from db.session import Database
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.telemetry")
@@ -167,7 +168,7 @@ class EventWriter:
                 async with self._database.transaction(system_actor(tenant_id)) as session:
                     return await append_event_columns(await session.connection(), tenant_id, events, are_new=are_new)
             except DBAPIError as error:
-                state = getattr(error.orig, "sqlstate", None)
+                state = sqlstate(error)
                 if attempt == RETRIES:
                     raise
                 if state == _UNIQUE_VIOLATION and are_new:
