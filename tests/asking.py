@@ -8,7 +8,6 @@ from typing import Any
 from unittest.mock import patch
 
 import orjson
-from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.auth.actor import Actor
@@ -22,6 +21,7 @@ from db.reads import ReadConnection
 from db.session import Database
 from db.writing import Writing
 from tests.conftest import TenantUnderTest
+from tests.heard import heard
 
 SEAL = Seal("a secret that only tests have, long enough")
 """What secrets are encrypted with where a test has no application."""
@@ -94,12 +94,6 @@ def recorded_reads(statements: list[str]) -> Iterator[None]:
 @contextmanager
 def recorded(engine: AsyncEngine) -> Iterator[list[str]]:
     """The data statements that an engine sends while the block lasts."""
-    statements: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if not statement.startswith(_BOOKKEEPING):
-            statements.append(statement)
-
     fetch = Writing.fetch
 
     async def note_fetched(work: Writing, sql: str, *arguments: Any) -> list[Any]:
@@ -107,9 +101,5 @@ def recorded(engine: AsyncEngine) -> Iterator[list[str]]:
             statements.append(sql)
         return await fetch(work, sql, *arguments)
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
-    try:
-        with patch.object(Writing, "fetch", note_fetched):
-            yield statements
-    finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
+    with heard(engine, but=_BOOKKEEPING) as statements, patch.object(Writing, "fetch", note_fetched):
+        yield statements

@@ -11,12 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 @contextmanager
-def heard(engine: AsyncEngine) -> Iterator[list[str]]:
-    """The statements that an engine sends while the block lasts."""
+def heard(engine: AsyncEngine, *, but: tuple[str, ...] = ()) -> Iterator[list[str]]:
+    """The statements that an engine sends while the block lasts, except those that begin with one of `but`."""
     statements: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        statements.append(statement)
+        if not statement.startswith(but):
+            statements.append(statement)
 
     event.listen(engine.sync_engine, "before_cursor_execute", note)
     try:
