@@ -98,7 +98,6 @@ async def test_who_calls_over_http_while_the_database_is_away_is_told_when_to_co
     postgres: EmbeddedPostgres,
     tenant: TenantUnderTest,
     tmp_path: Path,
-    connections: Connections,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """503 with Retry-After, which clients of streams try again; for whom the gateway knows still, the stream's own
@@ -114,7 +113,7 @@ async def test_who_calls_over_http_while_the_database_is_away_is_told_when_to_co
 
         async with httpx.AsyncClient(timeout=20) as client:
             assert (await client.post(gateway.url, json={"query": "{ __typename }"}, headers=bearer(known))).is_success
-            await go_away(connections, tmp_path)
+            await go_away(gateway, tmp_path)
             if accept != "application/json":
                 told = await post(known, **asked)
                 assert told.status_code == 200
@@ -131,14 +130,8 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def go_away(connections: Connections, directory: Path) -> None:
-    """End every session that goes through the relay in a directory, and let none begin."""
+async def go_away(gateway: Gateway, directory: Path) -> None:
+    """Let no session begin through the relay in a directory, and end those that wait for work; other tests have
+    sessions of the same roles."""
     (directory / f".s.PGSQL.{PORT}").unlink()
-    ending = await asyncpg.connect(connections.owner.url.replace(roles.OWNER, "postgres", 1))
-    try:
-        await ending.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = ANY($1)",
-            [roles.GATEWAY, roles.PLATFORM],
-        )
-    finally:
-        await ending.close()
+    await gateway.application.gateway.database.engine.dispose()
