@@ -213,6 +213,9 @@ class GraphQLEndpoint:
             self._watches.drop(watch)
             if watch.task is not None and not watch.is_gone:
                 await cancelled(watch.task)
+                # Its cancellation holds the frame that ran it, and so the watch: a circle with the whole request in it,
+                # which would stay until the collector comes by.
+                watch.task = None
 
     async def _caller(self, headers: RequestHeaders) -> Caller:
         authorization = headers.get("authorization")
