@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from app.cli.preparing import console, progress
+from app.cli.showing import console, progress
 from bench import report, trivial
 from bench.contenders import CONTENDERS, Contender, ContenderFailed
 from bench.fleet import FleetUnusable, open_fleet

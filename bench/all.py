@@ -20,7 +20,7 @@ from typing import Annotated, Final
 
 import typer
 
-from app.cli.preparing import console
+from app.cli.showing import console
 from bench.contenders import ROOT
 
 _MOST_SECONDS: Final = 3600.0

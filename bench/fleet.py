@@ -13,7 +13,8 @@ from uuid import UUID
 
 import asyncpg
 
-from app.cli.preparing import console, migrate_database, seed_demo
+from app.cli.preparing import migrate_database, seed_demo
+from app.cli.showing import console
 from app.graph.ids import global_id
 from app.settings import Environment, Settings
 from bench.queries import Samples

@@ -25,7 +25,7 @@ import orjson
 import typer
 
 from app.auth.actor import ActorKind
-from app.cli.preparing import console
+from app.cli.showing import console
 from app.graph.ids import global_id
 from app.graph.scalars import format_datetime
 from bench import report

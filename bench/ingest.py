@@ -30,7 +30,7 @@ import orjson
 import typer
 
 from app.auth.actor import ActorKind
-from app.cli.preparing import console
+from app.cli.showing import console
 from bench import report
 from bench.contenders import POOL, ContenderFailed, Request, Server
 from bench.fleet import Fleet, FleetUnusable

@@ -23,7 +23,7 @@ import typer
 
 from app.auth.actor import ActorKind
 from app.auth.tokens import LocalTokens
-from app.cli.preparing import console
+from app.cli.showing import console
 from app.graph.ids import global_id
 from bench import report
 from bench.contenders import POOL, ContenderFailed, Request, Server

@@ -11,7 +11,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from app.cli.preparing import progress
+from app.cli.showing import progress
 from app.database import find_connections, open_database
 from app.legacy.importer import import_snapshot
 from app.legacy.report import Report

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import asyncpg
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app.cli.failing import CommandError
 from app.database import find_connections, owner_url, postgres
 from app.settings import PREFIX, Settings
 from db.connections import Connection, open_connection, prepare_roles
 from db.version import current_version, head_version
-
-console = Console(stderr=True, highlight=False)
 
 
 @contextmanager
@@ -28,7 +24,7 @@ def ready_database(settings: Settings) -> Iterator[Settings]:
     """
     embedded = settings.database_url is None
     with ExitStack() as held:
-        with console.status("Starting Postgres") if embedded else nullcontext():
+        with _shown("Starting Postgres") if embedded else nullcontext():
             settings = held.enter_context(postgres(settings))
         if embedded or not settings.production:
             migrate_database(settings, quiet=True)
@@ -56,12 +52,12 @@ def migrate_database(settings: Settings, *, quiet: bool = False) -> None:
         await prepare_roles(url)
         return await migrate(Connection(url))
 
-    with console.status("Migrating the database"):
+    with _shown("Migrating the database"):
         before, now = asyncio.run(run())
     if before != now:
-        console.print(f"The database went from {f'version {before}' if before else 'empty'} to version {now}.")
+        _say(f"The database went from {f'version {before}' if before else 'empty'} to version {now}.")
     elif not quiet:
-        console.print(f"The database is at the newest version, {now}.")
+        _say(f"The database is at the newest version, {now}.")
 
 
 def versions(settings: Settings) -> tuple[str | None, str]:
@@ -91,17 +87,17 @@ def has_tenants(settings: Settings) -> bool:
     return asyncio.run(ask())
 
 
-def progress() -> Progress:
-    """A bar that names what is under way, how far it is, and since when."""
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    )
+def _shown(what: str) -> AbstractContextManager[object]:
+    """Tells what is under way, for as long as the block lasts."""
+    from app.cli.showing import console  # not before something is shown: see there
+
+    return console.status(what)
+
+
+def _say(text: str) -> None:
+    from app.cli.showing import console
+
+    console.print(text)
 
 
 def seed_demo(settings: Settings, size: str) -> None:
@@ -110,6 +106,7 @@ def seed_demo(settings: Settings, size: str) -> None:
     Raises DemoRefused where a tenant that is no demo has one of the names, CommandError without a key for secrets.
     """
     from app.auth.permissions import PERMISSIONS, SYSTEM_ROLES
+    from app.cli.showing import progress
     from app.sealing import open_seal
     from db.demo import Size, Vocabulary, seed
 
@@ -132,6 +129,6 @@ def seed_demo(settings: Settings, size: str) -> None:
 
     written = asyncio.run(run())
     if written:
-        console.print(f"The demo fleet is there: {written:,} rows in the tenants northwind and globex.")
+        _say(f"The demo fleet is there: {written:,} rows in the tenants northwind and globex.")
     else:
-        console.print("The demo fleet was there already; nothing was written.")
+        _say("The demo fleet was there already; nothing was written.")

@@ -13,11 +13,10 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from rich.console import Console
 
 from app import log
 from app.cli.failing import CommandError
-from app.cli.preparing import console, has_tenants, ready_database, seed_demo
+from app.cli.preparing import has_tenants, ready_database, seed_demo
 from app.cli.tokens import issue
 from app.cli.workers import run_workers
 from app.http.server import DrainingServer, server_config
@@ -40,7 +39,7 @@ def run(settings: Settings) -> None:
             seed_demo(settings, "small")
         lines = _lines(settings, _address(settings.host, listener))
         _serve(settings, listener, lambda: _say(lines))
-    console.print("Stopped.")
+    print("Stopped.", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -136,7 +135,7 @@ def _stopping() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        console.print("Stopped before it was ready.")
+        print("Stopped before it was ready.", file=sys.stderr)
         sys.exit(130)
     finally:
         for each, handler in before.items():
@@ -169,7 +168,4 @@ def _lines(settings: Settings, address: str) -> list[str]:
 
 def _say(lines: list[str]) -> None:
     """To the output; progress and logs go to the error output."""
-    output = Console(highlight=False)
-    for line in lines:
-        output.print(line, soft_wrap=True, markup=False)
-    sys.stdout.flush()
+    print(*lines, sep="\n", flush=True)

@@ -23,8 +23,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "web" / "graphiql"
 EXAMPLES = ROOT / "docs" / "examples"
@@ -212,6 +210,8 @@ def _replace(stage: Path, output: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line. Exit code 0 also where the page could not be built, unless `--strict` asks otherwise."""
+    from rich.console import Console  # a gateway imports this module too, and draws nothing
+
     parser = argparse.ArgumentParser(prog=COMMAND, description="Build the GraphiQL page from its npm packages.")
     parser.add_argument("--strict", action="store_true", help="end with exit code 1 if the page cannot be built")
     strict: bool = parser.parse_args(arguments).strict

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from app.cli.preparing import console
+from app.cli.showing import console
 from bench import report
 from bench.live.listeners import Heard, Listeners, Listening, listeners
 from bench.live.stage import Publisher, Server, Stage, open_stage

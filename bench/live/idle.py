@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.preparing import console
+from app.cli.showing import console
 from bench import report
 from bench.live.fanout import queries
 from bench.live.listeners import Listeners, Listening, listeners

@@ -16,7 +16,7 @@ import structlog
 from rich.console import Console
 
 from app import cli
-from app.cli import preparing
+from app.cli import showing
 from app.cli.doctor import Verdict, findings
 from app.schema import print_schema
 from db.embedded import EmbeddedPostgres
@@ -63,7 +63,7 @@ def fleetgraph(
         if name.startswith("FLEETGRAPH_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("FLEETGRAPH_DATA_DIR", str(data))
-    monkeypatch.setattr(preparing, "console", Console(stderr=True, highlight=False, width=500))
+    monkeypatch.setattr(showing, "console", Console(stderr=True, highlight=False, width=500))
 
     def run(*arguments: str) -> Said:
         monkeypatch.setattr(sys, "argv", ["fleetgraph", *arguments])
