@@ -68,16 +68,6 @@ async def now(scene: Scene) -> Any:
     return found
 
 
-async def peer(scene: Scene, name: str, **columns: Any) -> models.AgentInstance:
-    """Another agent of the project."""
-    values = {"project_id": scene.tenant.project.id, "state": InstanceState.ACTIVE, **columns}
-    made = models.AgentInstance(
-        id=new_id(), name=name, version_id=scene.version.id, environment_id=scene.tenant.environment.id, **values
-    )
-    await scene.tenant.add(made)
-    return made
-
-
 async def actions(scene: Scene) -> list[str]:
     """What the audit log has, in order."""
     return [one.action for one in await scene.rows(models.AuditLog)]
@@ -137,7 +127,7 @@ async def test_mtg_1_two_at_once_and_a_stale_status(scene: Scene) -> None:
 
 
 async def test_mtg_2_a_planned_meeting(scene: Scene) -> None:
-    host = await peer(scene, "Quill")
+    host = await scene.peer(name="Quill")
     participants = [{"instance_id": scene.instance.id, "org_position": OrgPosition.LEAD, "role": "speaker"}]
     made = await plan(scene, host_instance_id=host.id, participants=participants * 2, topics=["Costs"])
     assert (made.status, made.provider, made.agenda) == (M.SCHEDULED, MeetingProvider.MANUAL, "1. Costs")
@@ -164,8 +154,8 @@ async def test_mtg_2_only_agents_who_are_here_take_part(scene: Scene, other_tena
     far = models.Project(id=new_id(), name="Far", slug="far")
     await scene.tenant.add(far)
     theirs = await make_scene(other_tenant)
-    distant = await peer(scene, "Far", project_id=far.id)
-    gone = await peer(scene, "Gone", state=InstanceState.RETIRED)
+    distant = await scene.peer(name="Far", project_id=far.id)
+    gone = await scene.peer(name="Gone", state=InstanceState.RETIRED)
     project_id = scene.tenant.project.id
     values: dict[str, Any] = {"title": "Plan", "scheduled_at": NINE, "duration": 30, "project_id": project_id}
     for agent, code in (
@@ -186,9 +176,9 @@ async def test_mtg_2_only_agents_who_are_here_take_part(scene: Scene, other_tena
 
 
 async def test_mtg_4_notes_become_action_items(scene: Scene) -> None:
-    quill = await peer(scene, "Quill")
-    await peer(scene, "Twin")
-    await peer(scene, "Twin")
+    quill = await scene.peer(name="Quill")
+    await scene.peer(name="Twin")
+    await scene.peer(name="Twin")
     made = await plan(scene)
     notes = f"""We lost {SECRET}.
 ## Action items

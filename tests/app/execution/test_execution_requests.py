@@ -103,22 +103,6 @@ async def stages(scene: Scene) -> list[str]:
     return [one.payload["stage"] for one in found]
 
 
-async def peer(scene: Scene, **values: Any) -> models.AgentInstance:
-    """Another agent."""
-    made = models.AgentInstance(
-        **{
-            "id": new_id(),
-            "project_id": scene.tenant.project.id,
-            "version_id": scene.version.id,
-            "environment_id": scene.tenant.environment.id,
-            "state": InstanceState.ACTIVE,
-            **values,
-        }
-    )
-    await scene.tenant.add(made)
-    return made
-
-
 async def create(scene: Scene, actor: Actor | None = None, **given: Any) -> Any:
     """Ask for work."""
     values = {
@@ -357,11 +341,11 @@ async def test_pol_2_an_agent_claims_no_work_for_a_task_that_its_policy_forbids(
 async def test_rbac_11_an_agent_asks_for_itself_and_in_its_own_project(
     scene: Scene, other_tenant: TenantUnderTest
 ) -> None:
-    other = await peer(scene)
+    other = await scene.peer()
     far = models.Project(id=new_id(), name="Far", slug="far")
     others = models.Task(id=new_id(), project_id=far.id, title="Far", type=TaskType.DOCS, status=TaskStatus.INBOX)
     await scene.tenant.add(far, others)
-    elsewhere = await peer(scene, project_id=far.id)
+    elsewhere = await scene.peer(project_id=far.id)
     theirs = await make_scene(other_tenant)
     with pytest.raises(PermissionDenied):
         await create(scene, instance_id=other.id)
@@ -407,7 +391,7 @@ async def test_exr_2_agents_that_take_the_oldest_get_one_each(scene: Scene) -> N
     started = datetime.now(UTC)
     rows = [await request(scene, requested_at=started + timedelta(seconds=number)) for number in range(5)]
     await request(scene, executor=K.CURSOR, requested_at=started - timedelta(days=1))
-    agents = [await peer(scene) for _ in range(8)]
+    agents = [await scene.peer() for _ in range(8)]
     outcomes = await asyncio.gather(*(do(scene, "claim_execution_request", scene.agent_of(one)) for one in agents))
     winners = {str(agent.id) for agent, one in zip(agents, outcomes, strict=True) if isinstance(one, Done)}
     assert len(winners) == len(rows)
@@ -429,8 +413,8 @@ async def test_exr_2_who_may_not_claim(scene: Scene, other_tenant: TenantUnderTe
     mine = await request(scene)
     far = models.Project(id=new_id(), name="Far", slug="far")
     await scene.tenant.add(far)
-    elsewhere = scene.agent_of(await peer(scene, project_id=far.id))
-    paused = scene.agent_of(await peer(scene, state=InstanceState.PAUSED))
+    elsewhere = scene.agent_of(await scene.peer(project_id=far.id))
+    paused = scene.agent_of(await scene.peer(state=InstanceState.PAUSED))
     theirs = await make_scene(other_tenant)
     name = "claim_execution_request"
     assert await refused(scene, name, scene.agent, request_id=codes.id) == (Refusal.DEPENDENCY_NOT_MET, "request_id")
@@ -502,7 +486,7 @@ async def test_exe_1_a_released_request_goes_to_another_executor(scene: Scene) -
 
 
 async def test_rbac_11_an_agent_ends_what_it_claimed_and_calls_off_what_it_asked_for(scene: Scene) -> None:
-    other = await peer(scene)
+    other = await scene.peer()
     claimed = await request(scene, S.IN_PROGRESS, assigned_to=str(other.id))
     released = await request(scene, S.PENDING)
     missing = (Refusal.NOT_FOUND, "request_id")

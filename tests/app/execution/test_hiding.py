@@ -12,7 +12,7 @@ from app.graph.registry import ENTITIES
 from app.unit_of_work import run
 from db import models
 from db.base import JsonObject
-from db.enums import ActorType, InstanceState, MessageType, ReviewType, TaskStatus, TaskType
+from db.enums import ActorType, MessageType, ReviewType, TaskStatus, TaskType
 from db.ids import new_id
 from tests.app.governance.scene import Scene, gid
 from tests.app.query.both_ways import BothWays
@@ -55,20 +55,6 @@ async def secretive(scene: Scene, *fields: str, **values: Any) -> models.Task:
     return scene.task
 
 
-async def another_agent(scene: Scene) -> models.AgentInstance:
-    """An agent of the same project that has nothing to do with the task."""
-    made = models.AgentInstance(
-        id=new_id(),
-        name="Quill",
-        project_id=scene.tenant.project.id,
-        state=InstanceState.ACTIVE,
-        version_id=scene.version.id,
-        environment_id=scene.tenant.environment.id,
-    )
-    await scene.tenant.add(made)
-    return made
-
-
 def viewer(scene: Scene, *more: str) -> Actor:
     return scene.tenant.actor("read:tasks", "read:messages", "read:runs", "read:instances", *more)
 
@@ -92,7 +78,7 @@ def test_every_text_of_a_task_is_tried_here() -> None:
 async def test_others_see_none_of_a_field_that_is_named(scene: Scene, who: str, name: str) -> None:
     """And all of the others."""
     task = await secretive(scene, camel(name))
-    actor = viewer(scene) if who == "a viewer" else scene.agent_of(await another_agent(scene))
+    actor = viewer(scene) if who == "a viewer" else scene.agent_of(await scene.peer())
     query = f"query($id: ID!) {{ task(id: $id) {{ {SHOWN} }} }}"
     found = (await seen(scene, actor, query, id=gid(task)))["task"]
     whole = (await seen(scene, scene.person, query, id=gid(task)))["task"]
@@ -117,7 +103,7 @@ ALONG = {
 )
 async def test_who_sees_what_is_hidden(scene: Scene, along: str, who: str, sees: bool) -> None:
     """Holders of `write:tasks`, its agents and the agent that made it; along every way that leads to the task."""
-    other = await another_agent(scene)
+    other = await scene.peer()
     task = await secretive(scene, **({"creator_instance_id": other.id} if who == "its maker" else {}))
     actors = {"a viewer": viewer(scene), "a writer": viewer(scene, "write:tasks"), "its agent": scene.agent}
     actor = actors.get(who) or scene.agent_of(other)
@@ -235,7 +221,7 @@ async def test_a_message_hides_what_it_names(scene: Scene, safe: str | None, sho
     """Its text also where it has no safe version; those whose task it is see it."""
     made = await message(scene, content_redacted=safe, redacted_fields=["content", "artifacts", "mentions"])
     query = "query($id: ID!) { message(id: $id) { content artifacts { name } mentions } }"
-    other = scene.agent_of(await another_agent(scene))
+    other = scene.agent_of(await scene.peer())
     for actor in (viewer(scene), other):
         found = (await seen(scene, actor, query, id=gid(made)))["message"]
         assert found == {"content": shown, "artifacts": None, "mentions": ["[REDACTED]"]}
@@ -260,7 +246,7 @@ async def test_what_is_told_of_a_task_leaves_out_what_it_hides(scene: Scene) -> 
     await scene.set(scene.task, **kept)
     database = scene.tenant.database
     task_id = scene.task.id
-    judge = scene.agent_of(await another_agent(scene))
+    judge = scene.agent_of(await scene.peer())
     steps: list[tuple[str, Actor, dict[str, Any]]] = [
         ("create_review", judge, {"task_id": task_id, "type": ReviewType.APPROVE, "summary": "good"}),
         ("update_task", scene.person, {"task_id": task_id, "title": f"The {SECRET}, again"}),

@@ -16,7 +16,6 @@ from db import models
 from db.enums import (
     ActorType,
     ApprovalDecision,
-    InstanceState,
     OpEventType,
     ReviewStatus,
     ReviewType,
@@ -51,20 +50,6 @@ async def refused(scene: Scene, name: str, actor: Actor | None = None, **given: 
     outcome = await do(scene, name, actor, **given)
     assert isinstance(outcome, Refused), outcome
     return outcome
-
-
-async def peer(scene: Scene) -> models.AgentInstance:
-    """Another agent of the project, which judges."""
-    made = models.AgentInstance(
-        id=new_id(),
-        name="Quill",
-        project_id=scene.tenant.project.id,
-        state=InstanceState.ACTIVE,
-        version_id=scene.version.id,
-        environment_id=scene.tenant.environment.id,
-    )
-    await scene.tenant.add(made)
-    return made
 
 
 async def task(scene: Scene) -> models.Task:
@@ -128,7 +113,7 @@ async def test_rev_2_nobody_judges_their_own_work(scene: Scene) -> None:
 async def test_rev_3_what_a_judgement_does(scene: Scene, status: TaskStatus, kind: ReviewType, by_agent: bool) -> None:
     """On a task in REVIEW; on another nothing at all."""
     await scene.set(scene.task, status=status)
-    actor = scene.agent_of(await peer(scene)) if by_agent else scene.person
+    actor = scene.agent_of(await scene.peer()) if by_agent else scene.person
     made = await judge(scene, kind, actor)
     now = await task(scene)
     acts = status is TaskStatus.REVIEW
@@ -207,7 +192,7 @@ def test_rev_1_the_table(state: ReviewStatus, to: ReviewStatus) -> None:
 async def test_rev_1_whose_work_it_is_answers_once(scene: Scene, to: ReviewStatus) -> None:
     made = await judge(scene, T.REFUTE)
     given = {"review_id": made.id, "to": to, "text": "because"}
-    other = await refused(scene, "respond_review", scene.agent_of(await peer(scene)), **given)
+    other = await refused(scene, "respond_review", scene.agent_of(await scene.peer()), **given)
     assert other.code is Refusal.DEPENDENCY_NOT_MET
     blank = await refused(scene, "respond_review", scene.agent, **{**given, "text": " "})
     assert blank.field == "text"
@@ -236,7 +221,7 @@ async def test_rev_1_a_person_may_answer_and_withdraw(scene: Scene) -> None:
 
 async def test_rev_1_a_newer_judgement_takes_the_older_ones_place(scene: Scene) -> None:
     """Of the same reviewer, on the same thing, and unanswered."""
-    quill = scene.agent_of(await peer(scene))
+    quill = scene.agent_of(await scene.peer())
     first = await judge(scene, T.REFUTE)
     elsewhere = await judge(scene, T.REFUTE, target_id="part 2")
     theirs = await judge(scene, T.PRAISE, quill)
@@ -252,7 +237,7 @@ async def test_rev_1_a_newer_judgement_takes_the_older_ones_place(scene: Scene) 
 
 async def test_rev_3_the_numbers_of_many_tasks_take_one_statement(scene: Scene) -> None:
     await judge(scene, T.PRAISE, score=4.0)
-    await judge(scene, T.PRAISE, scene.agent_of(await peer(scene)), score=5.0)
+    await judge(scene, T.PRAISE, scene.agent_of(await scene.peer()), score=5.0)
     await judge(scene, T.REFUTE, target_id="part 2")
     quiet = models.Task(id=new_id(), project_id=scene.tenant.project.id, title="Quiet", type="DOCS")
     await scene.tenant.add(quiet)

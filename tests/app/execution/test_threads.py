@@ -39,20 +39,6 @@ async def post(scene: Scene, content: str | None = "hello", actor: Actor | None 
     return outcome.row
 
 
-async def peer(scene: Scene, name: str, **columns: Any) -> models.AgentInstance:
-    """Another agent of the project."""
-    values = {"project_id": scene.tenant.project.id, "state": InstanceState.ACTIVE, **columns}
-    made = models.AgentInstance(
-        id=new_id(),
-        name=name,
-        version_id=scene.version.id,
-        environment_id=scene.tenant.environment.id,
-        **values,
-    )
-    await scene.tenant.add(made)
-    return made
-
-
 async def told(scene: Scene) -> list[tuple[Any, NotificationType, str | None]]:
     """Who was told what, once everything waiting is fanned out."""
     await fan_out(scene.tenant.database, scene.tenant.id)
@@ -141,12 +127,12 @@ def test_msg_2_who_is_called(said: str, named: list[str], expected: list[str]) -
 
 async def test_msg_2_who_is_called_is_told_once_and_the_author_never(scene: Scene) -> None:
     await scene.set(scene.instance, name="Scout")
-    quill = await peer(scene, "Quill")
-    await peer(scene, "quill")  # another name
-    await peer(scene, "Gone", state=InstanceState.RETIRED)
+    quill = await scene.peer(name="Quill")
+    await scene.peer(name="quill")  # another name
+    await scene.peer(name="Gone", state=InstanceState.RETIRED)
     far = models.Project(id=new_id(), name="Far", slug="far")
     await scene.tenant.add(far)
-    await peer(scene, "Away", project_id=far.id)
+    await scene.peer(name="Away", project_id=far.id)
     long = "@Quill @Ada @Scout @Gone @Away " + "x" * 300
     made = await post(scene, long, mentions=["Quill"])
     assert made.mentions == ["Quill", "Ada", "Scout", "Gone", "Away"]
@@ -161,7 +147,7 @@ async def test_msg_2_who_is_called_is_told_once_and_the_author_never(scene: Scen
 
 
 async def test_sub_1_those_who_follow_hear_of_news_and_those_who_are_called_only_of_that(scene: Scene) -> None:
-    quill, reader = await peer(scene, "Quill"), await peer(scene, "Reader")
+    quill, reader = await scene.peer(name="Quill"), await scene.peer(name="Reader")
     await do(scene, "subscribe_thread", scene.person, task_id=scene.task.id, instance_id=reader.id)
     await post(scene, "@Quill hello")
     found = await told(scene)
@@ -173,7 +159,7 @@ async def test_sub_1_those_who_follow_hear_of_news_and_those_who_are_called_only
 
 
 async def test_sub_1_following_twice_is_following_once(scene: Scene) -> None:
-    quill = await peer(scene, "Quill")
+    quill = await scene.peer(name="Quill")
     given: dict[str, Any] = {"task_id": scene.task.id, "instance_id": quill.id}
     outcomes = await asyncio.gather(*(do(scene, "subscribe_thread", scene.person, **given) for _ in range(4)))
     assert all(isinstance(one, Done) for one in outcomes)
@@ -233,7 +219,7 @@ async def test_an_answer_stays_in_its_thread(scene: Scene) -> None:
 
 
 async def test_pii_4_a_secret_leaks_nowhere(scene: Scene) -> None:
-    quill = await peer(scene, "Quill")
+    quill = await scene.peer(name="Quill")
     made = await post(scene, f"@Quill the token is {SECRET}")
     await told(scene)
     for model in (models.OpEvent, models.Notification, models.NotificationEvent, models.AuditLog, models.ChangeRecord):
@@ -255,7 +241,7 @@ async def test_pii_4_a_secret_leaks_nowhere(scene: Scene) -> None:
 
 
 async def test_pii_4_a_message_is_redacted_by_its_author_or_by_who_works_on_tasks(scene: Scene) -> None:
-    quill = await peer(scene, "Quill")
+    quill = await scene.peer(name="Quill")
     made = await post(scene, "call Grace at home")
     given: dict[str, Any] = {"message_id": made.id, "content_redacted": "call somebody"}
     with pytest.raises(PermissionDenied):

@@ -74,6 +74,20 @@ class Scene:
         """An admin who has a row."""
         return self.tenant.actor(operator_id=self.operator.id)
 
+    async def peer(self, **columns: Any) -> models.AgentInstance:
+        """Another ACTIVE agent of the project, which has nothing to do with the task."""
+        values: dict[str, Any] = {
+            "id": new_id(),
+            "name": "Quill",
+            "project_id": self.tenant.project.id,
+            "version_id": self.version.id,
+            "environment_id": self.tenant.environment.id,
+            "state": InstanceState.ACTIVE,
+        }
+        made = models.AgentInstance(**{**values, **columns})
+        await self.tenant.add(made)
+        return made
+
     async def envelope(self, **values: Any) -> models.PolicyEnvelope:
         """Another active envelope; the tenant's where no level is named."""
         is_tenants = not any(name.startswith("attached_") for name in values)
