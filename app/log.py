@@ -11,7 +11,7 @@ import sys
 import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, Final, TextIO
 
 import orjson
@@ -62,7 +62,7 @@ def info(logger: str, event: str, **fields: Any) -> None:
     if direct is None or structlog.get_config()["processors"] is not direct.processors:
         structlog.get_logger(logger).info(event, **fields)
     elif direct.is_wanted:
-        line = direct.lines[logger]
+        line = direct.line(logger)
         line.msg(_json(line, "info", _completed(line, "info", {**fields, "event": event})))
 
 
@@ -72,19 +72,8 @@ class _Direct:
     def __init__(self, processors: list[Processor], stream: TextIO, level: int) -> None:
         self.processors = processors
         self.is_wanted = level <= logging.INFO
-        self.lines = _Lines(stream)
-
-
-class _Lines(dict[str, _Line]):
-    """Loggers' lines by name, made when they are first asked for."""
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__()
-        self._stream = stream
-
-    def __missing__(self, name: str) -> _Line:
-        made = self[name] = _Line(self._stream, name)
-        return made
+        self.line = cache(partial(_Line, stream))
+        """A logger's line by its name."""
 
 
 def configure(settings: Settings, stream: TextIO | None = None) -> None:

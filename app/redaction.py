@@ -13,6 +13,11 @@ def is_hidden(row: Any, field: str) -> bool:
     return field in (row.redacted_fields or ())
 
 
+def shown(row: Any, field: str) -> str:
+    """A row's text as everybody may see it; `field` is its name in the API and of the column alike."""
+    return REDACTED if is_hidden(row, field) else getattr(row, field)
+
+
 def title_of(task: Any) -> str:
     """A task's title as everybody may see it: in notifications, alerts, requests and journals."""
-    return REDACTED if is_hidden(task, "title") else task.title
+    return shown(task, "title")

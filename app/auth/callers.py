@@ -81,12 +81,14 @@ class Callers:
             del self._known[key]
             known = None
         if known is not None:
-            if known.looking is not None and not self._is_fresh(known, clock):
+            actor = self._fresh(known, clock)
+            if actor is None and known.looking is not None:
                 # All of a caller's requests find the same second over; one of them is enough to ask.
                 await asyncio.wait((known.looking,))
-            if known.actor is not None and self._is_fresh(known, clock):
+                actor = self._fresh(known, clock)
+            if actor is not None:
                 self._known.move_to_end(key)
-                return known.actor
+                return actor
         if known is None or clock >= known.token_until:
             known = _Known(await self._authenticator.verify(authorization), clock + TOKEN_SECONDS)
         actor = await self._look(known, clock, tenant)
@@ -119,14 +121,13 @@ class Callers:
         """Forget everybody: rings may have been lost."""
         self.hear(EVERYWHERE, Feed.PEOPLE)
 
-    def _is_fresh(self, known: _Known, clock: float) -> bool:
-        return known.actor is not None and clock < known.actor_until and self._holds(known)
-
-    def _holds(self, known: _Known) -> bool:
-        """Whether no ring was about the actor since it was looked up. A tenant's end is told with its people's."""
+    def _fresh(self, known: _Known, clock: float) -> Actor | None:
+        """The actor, where it is remembered and nothing of it changed."""
         actor = known.actor
-        if actor is None:
-            return False
+        return actor if actor is not None and clock < known.actor_until and self._holds(known, actor) else None
+
+    def _holds(self, known: _Known, actor: Actor) -> bool:
+        """Whether no ring was about the actor since it was looked up. A tenant's end is told with its people's."""
         if known.drops == self._drops:  # nobody rang at all
             return True
         feeds = (Feed.PEOPLE, Feed.AGENTS) if actor.kind is ActorKind.INSTANCE else (Feed.PEOPLE,)

@@ -50,19 +50,20 @@ def words_of(given: str, name: str = "text") -> list[str]:
     return words
 
 
-def _labels_of(given: str) -> list[str]:
-    return list(dict.fromkeys([given.strip(), *words_of(given)]))
+def _labels_of(given: str) -> Any:
+    return bindparam(None, list(dict.fromkeys([given.strip(), *words_of(given)])), ARRAY(Text))
+
+
+def query_of(given: str, weight: str = "") -> ColumnElement[Any]:
+    """What a text matches that has a word beginning with each of these; `weight` says in which part of it."""
+    return func.to_tsquery(_SIMPLE, " & ".join(f"{word}:*{weight}" for word in words_of(given)))
 
 
 def task_hits(given: str) -> Any:
     """The tasks that have every one of these words, or a label that is one of them, as a table of `id` and `in_title`;
     the best ones, a bounded number. To be joined with the tasks, whose wall and conditions hold as ever."""
-    words = words_of(given)
-    return func.gateway.search_tasks(
-        func.to_tsquery(_SIMPLE, " & ".join(f"{word}:*" for word in words)),
-        func.to_tsquery(_SIMPLE, " & ".join(f"{word}:*A" for word in words)),
-        bindparam(None, _labels_of(given), ARRAY(Text)),
-    ).table_valued(column("id", Uuid), column("in_title", Boolean), name="hit")
+    found = func.gateway.search_tasks(query_of(given), query_of(given, "A"), _labels_of(given))
+    return found.table_valued(column("id", Uuid), column("in_title", Boolean), name="hit")
 
 
 def seen_hits(context: OperationContext, hits: Any, given: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -72,14 +73,13 @@ def seen_hits(context: OperationContext, hits: Any, given: str) -> tuple[ColumnE
     table, hiding = entity.table, entity.hiding
     if hiding is None or context.actor.can(hiding.permission):
         return true(), hits.c.in_title
-    words = words_of(given)
-    wanted = func.to_tsquery(_SIMPLE, " & ".join(f"{word}:*" for word in words))
+    wanted = query_of(given)
     title, description, labels = (
         hiding.shown(table, name, context.actor.id) for name in ("title", "description", "labels")
     )
     in_title = func.to_tsvector(_SIMPLE, title).op("@@")(wanted)
     in_texts = func.to_tsvector(_SIMPLE, title + " " + func.coalesce(description, "")).op("@@")(wanted)
-    in_labels = labels.op("&&")(bindparam(None, _labels_of(given), ARRAY(Text)))
+    in_labels = labels.op("&&")(_labels_of(given))
     hides = table.c[hiding.names].is_not(None)
     return or_(~hides, in_texts, func.coalesce(in_labels, false())), case((hides, in_title), else_=hits.c.in_title)
 

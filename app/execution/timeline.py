@@ -23,7 +23,7 @@ from app.graph.fields import GraphField, Shape, argument, described_enum, graph_
 from app.graph.loaders import Loader
 from app.graph.pricing import LIST_SIZE
 from app.graph.registry import ENTITIES, TYPES, EntityType, Named
-from app.redaction import REDACTED, is_hidden
+from app.redaction import shown
 from db.enums.described import Described
 
 USUAL: Final = 50
@@ -82,8 +82,7 @@ def _of_change(row: Any) -> str:
 
 
 def _of_message(row: Any) -> str:
-    safe = REDACTED if is_hidden(row, "content") else row.content
-    return f"{_plain(row.type)}: {_cut(row.content_redacted or safe)}"
+    return f"{_plain(row.type)}: {_cut(row.content_redacted or shown(row, 'content'))}"
 
 
 def _of_run(row: Any) -> str:

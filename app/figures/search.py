@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, cast
 
 import strawberry
-from sqlalchemy import Uuid, any_, column, false, func, literal, or_, select, text
+from sqlalchemy import Uuid, column, func, or_, select, text
 from sqlalchemy.sql import ColumnElement
 
 from app.auth.permissions import READ_PERMISSION
-from app.execution.searching import FEWEST_CHARACTERS, LONGEST, seen_hits, task_hits, words_of
+from app.execution.searching import FEWEST_CHARACTERS, LONGEST, query_of, seen_hits, task_hits, words_of
 from app.execution.types import Message, Task
 from app.governance.types import ApprovalRecord
 from app.graph.context import OperationContext
@@ -46,9 +46,10 @@ class SearchResult:
     @computed(f"Messages of threads, the newest first, at most {MOST_MESSAGES}.", most=MOST_MESSAGES)
     async def messages(self, info: strawberry.Info) -> list[Message]:
         """Needs `read:messages`. What is hidden from others is not looked at (PII-4)."""
-        table = ENTITIES["Message"].table
-        has_hidden = literal("content") == any_(table.c.redacted_fields)
-        is_looked_at = or_(table.c.content_redacted.is_not(None), ~func.coalesce(has_hidden, false()))
+        entity = ENTITIES["Message"]
+        assert entity.hiding is not None  # noqa: S101 - messages hide
+        is_listed = entity.hiding.listed(entity.table, "content")
+        is_looked_at = or_(entity.table.c.content_redacted.is_not(None), ~is_listed)
         return await self._rows(info, "Message", MOST_MESSAGES, self._hits("search_messages"), None, is_looked_at)
 
     @computed(f"Requests for approval, the newest first, at most {MOST_APPROVALS}.", most=MOST_APPROVALS)
@@ -60,15 +61,11 @@ class SearchResult:
     async def instances(self, info: strawberry.Info) -> list[AgentInstance]:
         """Needs `read:instances`."""
         table = ENTITIES["AgentInstance"].table
-        named = func.to_tsvector(_SIMPLE, func.coalesce(table.c.name, "")).op("@@")(self._query)
+        named = func.to_tsvector(_SIMPLE, func.coalesce(table.c.name, "")).op("@@")(query_of(self.text))
         return await self._rows(info, "AgentInstance", MOST_INSTANCES, None, None, named)
 
-    @property
-    def _query(self) -> ColumnElement[Any]:
-        return func.to_tsquery(_SIMPLE, " & ".join(f"{word}:*" for word in words_of(self.text)))
-
     def _hits(self, function: str) -> Any:
-        return getattr(func.gateway, function)(self._query).table_valued(column("id", Uuid), name="hit")
+        return getattr(func.gateway, function)(query_of(self.text)).table_valued(column("id", Uuid), name="hit")
 
     async def _rows(
         self,

@@ -156,7 +156,8 @@ Later: TypeAlias = Callable[[Callable[[Report], None], Report], Any]
 """Calls a function with a report, now or soon."""
 
 
-def _at_once(finish: Callable[[Report], None], report: Report) -> None:
+def at_once(finish: Callable[[Report], None], report: Report) -> None:
+    """Now."""
     finish(report)
 
 
@@ -212,7 +213,7 @@ class Executor:
         variables: Mapping[str, Any] | None,
         context: Any,
         request_id: str,
-        later: Later = _at_once,
+        later: Later = at_once,
     ) -> Outcome:
         """Execute a query or mutation, within `Limits.timeout`. Raises nothing but CancelledError.
 

@@ -82,10 +82,13 @@ class Hiding:
         has_persons = any(one.endswith("_operator_id") for one in self.authors)
         return not actor.can(self.permission) and (has_persons or actor.kind is ActorKind.INSTANCE)
 
+    def listed(self, table: Any, name: str) -> ColumnElement[bool]:
+        """Whether a row names this column among those that it hides."""
+        return func.coalesce(literal(camel(name), Text()) == any_(table.c[self.names]), false())
+
     def named(self, table: Any, name: str) -> ColumnElement[bool]:
         """Whether a row hides this column's value from others."""
-        listed = func.coalesce(literal(camel(name), Text()) == any_(table.c[self.names]), false())
-        safe = self.safe.get(name)
+        listed, safe = self.listed(table, name), self.safe.get(name)
         return listed if safe is None else or_(listed, table.c[safe].is_not(None))
 
     def shown(self, table: Any, name: str, caller: Any) -> ColumnElement[Any]:

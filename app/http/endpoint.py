@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -34,7 +33,7 @@ from app.graph.errors import (
     ValidationFailed,
     masked,
 )
-from app.graph.execution import Executor, GraphQLRequest, Outcome
+from app.graph.execution import Executor, GraphQLRequest, Later, Outcome, at_once
 from app.http.body import (
     ClientGone,
     HttpRefusal,
@@ -85,8 +84,7 @@ class _Asked(msgspec.Struct, frozen=True):
     method: str
     caller: Caller
     identity: str
-    options: Mapping[str, Any]
-    """Of `Executor.run`."""
+    later: Later
 
 
 class GraphQLEndpoint:
@@ -189,8 +187,7 @@ class GraphQLEndpoint:
             streamed = self._streamed(request, streaming, streams_first or media is None, scope["method"], caller)
             if streamed is not None:
                 return streamed
-        later = scope.get("extensions", {}).get(LATER)
-        asked = _Asked(scope["method"], caller, identity, {} if later is None else {"later": later})
+        asked = _Asked(scope["method"], caller, identity, scope.get("extensions", {}).get(LATER, at_once))
         working = self._respond(request, media or Media.JSON, asked)
         return await self._unless_gone(working, receive)
 
@@ -328,7 +325,7 @@ class GraphQLEndpoint:
             error = ValidationFailed("Send mutations with POST; GET is for queries.", nodes=operation.node)
             raise HttpRefusal(405, error, {"Allow": "POST"})
         async with self._open_context(asked.caller, identity) as context:
-            return await self._executor.run(operation, request.variables, context, identity, **asked.options)
+            return await self._executor.run(operation, request.variables, context, identity, asked.later)
 
 
 _PATIENCE_SECONDS: Final = 0.02
@@ -367,24 +364,23 @@ def _fault(error: Exception, media: Media, identity: str) -> Reply:
     return Reply(STATUS[formatted["extensions"]["code"]], media, encode({"errors": [formatted]}))
 
 
-_TYPES: Final = {media: f"{media.value}; charset=utf-8".encode() for media in Media}
+_USUAL: Final = {
+    media: (
+        (b"content-type", f"{media.value}; charset=utf-8".encode()),
+        # The same address answers in several types, and to each caller differently.
+        (b"vary", b"Accept, Accept-Encoding, Authorization"),
+    )
+    for media in Media
+}
+"""Headers of every answer of a media type."""
 
 
 async def _send(reply: Reply, send: Send, *, whole: bool) -> None:
-    headers = _usual(reply.media)
-    if reply.headers:
-        headers += tuple(
-            (name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in reply.headers.items()
-        )
+    more = ((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items())
+    headers = (*_USUAL[reply.media], *more)
     if whole:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers, WHOLE: reply.body})
         return
     length = (b"content-length", b"%d" % len(reply.body))
     await send({"type": "http.response.start", "status": reply.status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": reply.body})
-
-
-@cache
-def _usual(media: Media) -> tuple[tuple[bytes, bytes], ...]:
-    # The same address answers in several types, and to each caller differently.
-    return (b"content-type", _TYPES[media]), (b"vary", b"Accept, Accept-Encoding, Authorization")

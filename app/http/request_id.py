@@ -72,21 +72,22 @@ class RequestId:
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                name = identity.encode("ascii")
-                body: bytes | None = message.pop(WHOLE, None)
-                if body is not None:
-                    usual = safe_lines(message["headers"])
-                    head = b"%bcontent-length: %d\r\nx-request-id: %b\r\n" % (usual, len(body), name)
-                    if at_once is not None and at_once(status, head, body):
-                        return
-                    message["headers"] = [*message["headers"], (b"content-length", b"%d" % len(body))]
-                message["headers"] = [*safe(message["headers"]), (b"x-request-id", name)]
-                if body is not None:
-                    await send(message)
-                    message = {"type": "http.response.body", "body": body}
+            if message["type"] != "http.response.start":
+                await send(message)
+                return
+            status, usual, name = message["status"], message["headers"], identity.encode("ascii")
+            body: bytes | None = message.pop(WHOLE, None)
+            if body is None:
+                message["headers"] = [*safe(usual), (b"x-request-id", name)]
+                await send(message)
+                return
+            if at_once is not None:
+                own = b"content-length: %d\r\nx-request-id: %b\r\n" % (len(body), name)
+                if at_once(status, safe_lines(usual) + own, body):
+                    return
+            message["headers"] = [*safe(usual), (b"content-length", b"%d" % len(body)), (b"x-request-id", name)]
             await send(message)
+            await send({"type": "http.response.body", "body": body})
 
         try:
             await self._app(scope, receive, send_with_id)

@@ -76,9 +76,10 @@ class Compiler:
             if plan.rest:
                 # The reference way answers the rest: both look at its snapshot.
                 return Answered(await plan.data(kept.run(context, variables, context.reading.fetch)), plan.rest)
-            alone = kept.run(context, variables, partial(_by_itself, context), self._sharing)
-            if plan.is_look_up(alone):
-                return Answered(await plan.data(alone), ())
+            if plan.is_by_key:
+                alone = kept.run(context, variables, partial(_by_itself, context), self._sharing)
+                if not plan.needs_snapshot(alone):
+                    return Answered(await plan.data(alone), ())
             return Answered(await _on_own_connection(read, kept, context, variables), ())
         except (Differently, Impossible) as given_up:
             log.debug("query_left_to_resolvers", reason=str(given_up))

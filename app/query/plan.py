@@ -53,9 +53,9 @@ class Run(Struct, frozen=True):
 
     async def look_up(self, statement: Statement, place: int, keys: Collection[bytes]) -> Sequence[Any]:
         """The records of these keys, which each has at `place`."""
-        arguments = statement.arguments(self.actor, {}, [key.hex() for key in keys])
         if self.sharing is None:
-            return await self.fetch(statement.text, arguments)
+            return await self.records(statement, keys=keys)
+        arguments = statement.arguments(self.actor, {}, [key.hex() for key in keys])
         return await self.sharing.records(self.actor.tenant_id, statement, arguments, place, keys, self.fetch)
 
     async def records(
@@ -557,12 +557,9 @@ class Plan:
         """The root fields that are answered here."""
         return [root for root in self.roots.values() if root is not None and not isinstance(root, str)]
 
-    def is_look_up(self, run: Run) -> bool:
-        """Whether it is one statement by keys."""
-        return self._is_by_key and not self.needs_snapshot(run)
-
     @cached_property
-    def _is_by_key(self) -> bool:
+    def is_by_key(self) -> bool:
+        """Whether it is one root field that looks rows up by their keys."""
         return len(self.compiled) == 1 and isinstance(self.compiled[0], RootRow | RootNodes)
 
     def needs_snapshot(self, run: Run) -> bool:
