@@ -182,13 +182,11 @@ def driver_of(connection: AsyncConnection) -> Any:
     return opened.connection.driver_connection
 
 
-async def fetch_row(
-    engine: AsyncEngine, sql: str, arguments: Sequence[Any], seconds: float
-) -> Mapping[str, Any] | None:
+async def fetch_row(engine: AsyncEngine, sql: str, arguments: Sequence[Any]) -> Mapping[str, Any] | None:
     """The first row of a statement that only reads and needs no transaction; `sql` has $1, $2 … for the arguments.
 
     Where a connection turns out dead the statement is sent again, on the next. Raises PoolExhausted, asyncpg's errors,
-    and TimeoutError where no answer comes in so many `seconds`.
+    and TimeoutError where no answer comes for as long as the pool waits for one.
     """
     pool: Any = engine.pool
     for left in range(pool.size(), -1, -1):  # after a failover all that are open may be dead
@@ -196,8 +194,7 @@ async def fetch_row(
         try:
             driver = driver_of(connection)
             try:
-                async with asyncio.timeout(seconds):
-                    found: Mapping[str, Any] | None = await driver.fetchrow(sql, *arguments)
+                found: Mapping[str, Any] | None = await driver.fetchrow(sql, *arguments)
                 return found
             except (TimeoutError, asyncio.CancelledError) as error:
                 # asyncpg prepares a statement and runs it in two messages, of which only the second one ends the

@@ -163,15 +163,13 @@ class Database:
         """`pool_timeout_seconds` is how long a request waits for a connection, `statement_timeout_ms` how long one of
         its statements may take; what the platform does takes as long as it takes."""
         limits = {**SHORT_STATEMENTS, "statement_timeout": str(statement_timeout_ms)}
-        self.answer_seconds = statement_timeout_ms / 1_000 + ANSWER_SECONDS
-        """How long a statement of a request may be without an answer."""
         self.connections = connections
         open_requests = partial(
             open_pool,
             size=pool_size,
             wait_seconds=pool_timeout_seconds,
             settings=limits,
-            answer_seconds=self.answer_seconds,
+            answer_seconds=statement_timeout_ms / 1_000 + ANSWER_SECONDS,
         )
         self.engine = self.read_engine = open_requests(connections.gateway)
         if connections.read != connections.gateway:
@@ -240,7 +238,7 @@ class Database:
         `sql` has $1, $2 … for the arguments, and only reads: where the connection turns out dead it is sent again, on
         another one. Raises PoolExhausted and asyncpg's errors.
         """
-        return await fetch_row(self.engine, sql, arguments, self.answer_seconds)
+        return await fetch_row(self.engine, sql, arguments)
 
     async def close(self) -> None:
         """Close every pool."""

@@ -27,8 +27,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from app.auth.actor import Actor
-from app.graph.errors import BadUserInput, Forbidden, GraphError, RateLimited, Unauthenticated, Unavailable
+from app.graph.errors import BadUserInput, Forbidden, GraphError, RateLimited
 from app.graph.scalars import format_datetime
+from app.http.refusals import status_of
 from app.unit_of_work import UnitOfWork
 from db import models
 from db.session import Database, within_tenant
@@ -38,7 +39,6 @@ PAGE: Final = 1_000
 AT_ONCE: Final = 2
 """Exports that a process runs at the same time; a third is told to come back."""
 _RETRY_SECONDS: Final = 5
-_STATUS: Final = {Unauthenticated: 401, Forbidden: 403, BadUserInput: 400, RateLimited: 429, Unavailable: 503}
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -89,15 +89,9 @@ class Exports:
         try:
             return await self._begin(request)
         except GraphError as error:
-            headers = {"Cache-Control": "no-store"}
-            if isinstance(error, Unauthenticated):
-                headers["WWW-Authenticate"] = "Bearer"
-            if isinstance(error, RateLimited):
-                headers["Retry-After"] = str(_RETRY_SECONDS)
-            if isinstance(error, Unavailable):
-                headers["Retry-After"] = str(error.retry_after)
+            status, _, headers = status_of(error)
             body = {"errors": [{"message": error.message, "extensions": error.extensions}]}
-            return JSONResponse(body, _STATUS.get(type(error), 400), headers)
+            return JSONResponse(body, status, {"Cache-Control": "no-store", **headers})
 
     async def _begin(self, request: Request) -> Response:
         house = self._house()

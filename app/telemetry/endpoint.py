@@ -30,10 +30,11 @@ from starlette.routing import Route
 from app.auth.actor import Actor
 from app.graph.errors import BadUserInput, GraphError, Internal, OperationTooComplex, RateLimited
 from app.http.body import HttpRefusal
+from app.http.refusals import status_of
 from app.http.request_id import request_id
 from app.telemetry import judging
 from app.telemetry.facts import find_facts
-from app.telemetry.http import AT_ONCE, House, caller_of, discard, note_denial, pieces, status_of
+from app.telemetry.http import AT_ONCE, House, caller_of, discard, note_denial, pieces
 from app.telemetry.judging import Judged, judge
 from app.telemetry.signs import note_signs
 from app.telemetry.wire import (

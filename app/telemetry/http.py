@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol
 
 from starlette.requests import ClientDisconnect, Request
@@ -15,11 +15,7 @@ from app.auth.authenticate import TENANT_HEADER
 from app.graph.errors import (
     BadUserInput,
     Forbidden,
-    GraphError,
     OperationTooComplex,
-    RateLimited,
-    Unauthenticated,
-    Unavailable,
 )
 from app.http.body import HttpRefusal
 from app.telemetry.judging import PERMISSION
@@ -35,7 +31,6 @@ AT_ONCE: Final = 256
 SILENCE_SECONDS: Final = 30
 """How long a sender may pause inside a body."""
 _PATIENCE_SECONDS: Final = 5
-_STATUS: Final = {Unauthenticated: 401, Forbidden: 403, BadUserInput: 400, RateLimited: 429, Unavailable: 503}
 
 
 class House(Protocol):
@@ -141,17 +136,3 @@ def too_large(limit: int) -> HttpRefusal:
     """The body is larger than it may be."""
     error = OperationTooComplex(limit + 1, limit, "body", f"The body is larger than {limit} bytes. Send less at once.")
     return HttpRefusal(413, error, {"Connection": "close"})
-
-
-def status_of(error: GraphError | HttpRefusal) -> tuple[int, GraphError, Mapping[str, str]]:
-    """Status, what to say, and headers that belong to it."""
-    if isinstance(error, HttpRefusal):
-        return error.status, error.error, error.headers
-    headers = {}
-    if isinstance(error, Unauthenticated):
-        headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, RateLimited):
-        headers["Retry-After"] = str(max(1, round((error.extensions or {})["retryAfter"])))
-    if isinstance(error, Unavailable):
-        headers["Retry-After"] = str(error.retry_after)
-    return _STATUS.get(type(error), 400), error, headers

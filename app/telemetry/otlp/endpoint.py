@@ -19,7 +19,8 @@ from starlette.routing import Route
 from app.commands import Done
 from app.graph.errors import BadUserInput, GraphError, OperationTooComplex, RateLimited
 from app.http.body import HttpRefusal
-from app.telemetry.http import AT_ONCE, House, caller_of, discard, pieces, status_of
+from app.http.refusals import status_of
+from app.telemetry.http import AT_ONCE, House, caller_of, discard, pieces
 from app.telemetry.otlp.spans import NotTraces, Span, decode_json, decode_protobuf, in_whole_traces
 from app.unit_of_work import run
 
