@@ -191,7 +191,6 @@ async def test_draining_takes_as_long_as_it_may_and_no_longer(rung: TenantUnderT
     sockets, bell = gateway.application.gateway.sockets, rung.database.bell
     token = await gateway.token(rung)
     async with (
-        rung.database.platform() as holding,
         connect(
             gateway.socket_url,
             subprotocols=[Subprotocol("graphql-transport-ws")],
@@ -200,17 +199,25 @@ async def test_draining_takes_as_long_as_it_may_and_no_longer(rung: TenantUnderT
             ping_interval=None,
             close_timeout=0.1,
         ) as slow,
+        rung.database.platform() as holding,
     ):
-        await holding.execute(text("LOCK TABLE runs"))
         await slow.send(json.dumps({"type": "connection_init", "payload": {"authorization": f"Bearer {token}"}}))
-        for name, query in (("query", "{ runs(first: 1) { edges { node { id } } } }"), ("wide", WIDE)):
-            await slow.send(json.dumps({"type": "subscribe", "id": name, "payload": {"query": query}}))
-        await until(lambda: gateway.application.gateway.live.figures()["subscribers"] == 1)
+        await slow.send(json.dumps({"type": "subscribe", "id": "wide", "payload": {"query": WIDE}}))
+        await gateway.hears(1)
         (socket,) = sockets._open
-        while len(socket._queue) < 20:
-            await write_large(rung, 40, bell)
-            await asyncio.sleep(0.05)
-        assert "query" in socket._operations
+        async with socket_of(gateway, token) as other:
+            quick = await other.subscribe(TAIL)
+            await gateway.hears(2)
+            while len(socket._queue) < 20:
+                await write_large(rung, 40, bell)
+                # Before the next batch: two of them are more than may wait, and a stream that was ended fills nothing.
+                for _ in range(40):
+                    await quick.data()
+        # Last, and not for long: other tests need the table too.
+        await holding.execute(text("LOCK TABLE runs"))
+        query = {"query": "{ runs(first: 1) { edges { node { id } } } }"}
+        await slow.send(json.dumps({"type": "subscribe", "id": "query", "payload": query}))
+        await until(lambda: "query" in socket._operations)
         began = asyncio.get_running_loop().time()
         await gateway.application.gateway.endpoint.drain(2)
         assert asyncio.get_running_loop().time() - began < 3.5
