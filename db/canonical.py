@@ -6,9 +6,13 @@ versions must bear the hashes that those rules would give them.
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+import orjson
 import rfc8785
+
+_SAFE_INTEGER: Final = 2**53 - 1
+"""The largest whole number that RFC 8785 writes."""
 
 
 class CanonicalError(ValueError):
@@ -23,11 +27,42 @@ def canonical_text(value: Any) -> bytes:
     and numbers have the shortest ECMAScript form: 4096.0 becomes 4096. An explicit null stays. Raises CanonicalError.
     """
     try:
-        return rfc8785.dumps(value)
+        return serialized(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise CanonicalError(f"This value has no canonical JSON text: {error}.") from error
     except RecursionError as error:
         raise CanonicalError("This value is nested too deep for a canonical JSON text.") from error
+
+
+def serialized(value: Any) -> bytes:
+    """The same, raising what rfc8785 raises.
+
+    Most values have no fractions, and keys of ASCII alone. For them orjson writes the very same bytes, in a fortieth of
+    the time; where the two could differ, in the form of a fraction or the order of keys, rfc8785 decides.
+    """
+    if _is_simple(value):
+        try:
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        except orjson.JSONEncodeError:  # a lone surrogate, or too deep: rfc8785 says what is wrong, or can do it
+            pass
+    return rfc8785.dumps(value)
+
+
+def _is_simple(value: Any) -> bool:
+    within = [value]
+    for one in within:  # which grows meanwhile: however deep the value, this goes no deeper
+        kind = type(one)
+        if kind is str or one is None or kind is bool:
+            continue
+        if kind is dict:
+            if not all(type(key) is str and key.isascii() for key in one):
+                return False
+            within += one.values()
+        elif kind is list or kind is tuple:
+            within += one
+        elif kind is not int or not -_SAFE_INTEGER <= one <= _SAFE_INTEGER:
+            return False
+    return True
 
 
 def canonical_hash(value: Any) -> str:

@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-import rfc8785
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.base import ENTITY_NAMES, JsonObject
+from db.canonical import serialized
 from db.enums import ActorType, ChangeRecordType
 from db.ids import EPOCH, created_at, new_id
 from db.logs.checks import check_timestamp, no_counters
@@ -192,24 +192,24 @@ def _fields(record: ChangeDraft) -> dict[str, Any]:
 
 def _canonical(record: Mapping[str, Any]) -> bytes:
     try:
-        return rfc8785.dumps({name: _plain(record[name]) for name in CONTENT_FIELDS})
+        return serialized({name: _plain(record[name]) for name in CONTENT_FIELDS})
     except UnicodeEncodeError as error:
         raise ValueError("A change record holds a lone surrogate, which is no text.") from error
 
 
 def _plain(value: Any) -> Any:
     """The value as JSON has it."""
+    if value is None or type(value) is str:  # most are
+        return value
     match value:
-        case None | bool() | float():
-            return value
+        case UUID():
+            return str(value)
         case StrEnum():
             return value.value
-        case str():
+        case str() | bool() | float():
             return value
         case int():
             return value if abs(value) <= _SAFE_INTEGER else _as_double(value)
-        case UUID():
-            return str(value)
         case datetime():
             at = EPOCH + (value - EPOCH)
             return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
