@@ -37,14 +37,15 @@ from db.logs import (
     ChangeDraft,
     EventColumns,
     EventDraft,
-    append_change_records,
+    append_change_records_by,
     append_event_columns,
-    append_op_events,
+    append_op_events_by,
     append_with_update,
 )
 from db.models import Alert, AuditLog, NotificationEvent, Tenant
 from db.pool import OF_THE_DRIVER, sqlstate
 from db.session import Database
+from db.texts import DriverText
 from db.writing import Writing
 
 M = TypeVar("M", bound=Model)
@@ -136,6 +137,12 @@ class UnitOfWork:
         await self.session.execute(select(func.set_config("app.tenant_id", str(tenant_id), True)))
 
     # --- reading and locking -----------------------------------------------------------------------------------
+
+    async def rows(self, statement: DriverText, values: Mapping[str, Any]) -> list[Any]:
+        """The driver's rows of a command's own statement, which sees what was changed so far."""
+        if self._work.opened_session is not None or self._work.has_changed_rows:
+            await self.session.flush()
+        return await self._work.fetch(statement.sql, *statement.arguments(values))
 
     async def lock(self, model: type[M], row_id: UUID | None) -> M | None:
         """The row, locked until the end of the transaction; None where the tenant has none.
@@ -349,7 +356,7 @@ class UnitOfWork:
         if changes:
             self.appended[Feed.CHANGES] = changes[-1].seq
         if self._events:
-            events = await append_op_events(self._work.connection, self.tenant_id, self._events)
+            events = await append_op_events_by(self._work.fetch, self.tenant_id, self._events)
             if events.last_seq is not None:
                 self.appended[Feed.EVENTS] = events.last_seq
 
@@ -359,7 +366,7 @@ class UnitOfWork:
         if only is not None:
             return await append_with_update(self._work.fetch, self.tenant_id, self._changes, *only)
         await self._work.flush(self.tenant_id)
-        return await append_change_records(self._work.connection, self.tenant_id, self._changes)
+        return await append_change_records_by(self._work.fetch, self.tenant_id, self._changes)
 
 
 @event.listens_for(Session, "before_flush")

@@ -16,7 +16,7 @@ from app.execution.rules.work import NEEDS_TIER, TERMINAL
 from app.governance.approving import GRANT
 from app.governance.deciding import OPEN
 from app.governance.granting import find_grant, grant_of, take_grant
-from app.governance.loading import ENVELOPES, Question, policies_in, policies_statement, policy_in, situation_of
+from app.governance.loading import ENVELOPES, Question, policies_in, policies_statement, policy_in, situation_for
 from app.governance.policy import Action, ActionType, EffectivePolicy, evaluate
 from app.governance.policy.action import args_hash
 from app.governance.policy.gate import gate
@@ -281,10 +281,9 @@ async def agent_may(
     question = Question(
         tenant_id=uow.tenant_id, now=uow.now, instance_id=instance_id, task_id=None if task is None else task.id
     )
-    row = (await uow.session.execute(question.statement)).first()
-    if row is None:
+    found = await situation_for(uow, question)
+    if found is None:
         return Refused(Refusal.NOT_FOUND, "No such agent instance.", "instance_id")
-    found = situation_of(row, question)
     policy = found.facts.policy
     needed = NEEDS_TIER.get((before, to), 1)
     if policy.tier < needed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -21,9 +22,11 @@ from app.governance.policy.inheritance import FIELDS, resolve
 from app.governance.policy.spawning import MOST_STARTED
 from app.platform.rules import strictest
 from app.registry.rules import CanonicalError, genome_hash
+from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import InstanceState, LifecycleState, OperatorMode, TaskStatus, TaskType
 from db.ids import first_id_at
+from db.texts import DriverText
 
 _LONGEST_DAY: Final = timedelta(hours=26)
 """No day of a time zone is longer; bounds the runs that are looked at for today's tokens."""
@@ -150,6 +153,7 @@ LEFT JOIN runs run ON run.tenant_id = subject.tenant_id AND run.id = CAST(:run A
     AND run.instance_id = subject.instance_id
 """
 _STATEMENT: Final = text(_FACTS)
+_TEXT: Final = DriverText(_FACTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,19 +177,24 @@ class Question:
     @property
     def statement(self) -> TextClause:
         """The one statement that answers it."""
-        return _STATEMENT.bindparams(
-            tenant=self.tenant_id,
-            now=self.now,
-            instance=self.instance_id,
-            version=self.version_id,
-            project=self.project_id,
-            task=self.task_id,
-            run=self.run_id,
-            child_template=self.child_template_id,
-            is_spawn=self.is_spawn,
-            key=self.key,
-            since=first_id_at(self.now - _LONGEST_DAY),
-        )
+        return _STATEMENT.bindparams(**self.values)
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """What its names stand for."""
+        return {
+            "tenant": self.tenant_id,
+            "now": self.now,
+            "instance": self.instance_id,
+            "version": self.version_id,
+            "project": self.project_id,
+            "task": self.task_id,
+            "run": self.run_id,
+            "child_template": self.child_template_id,
+            "is_spawn": self.is_spawn,
+            "key": self.key,
+            "since": first_id_at(self.now - _LONGEST_DAY),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +220,13 @@ class Situation:
     """The request for approval that has the question's key."""
 
 
-def situation_of(row: Row[Any], question: Question) -> Situation:
+async def situation_for(uow: UnitOfWork, question: Question) -> Situation | None:
+    """What a command finds; None where there is no such instance or version."""
+    rows = await uow.rows(_TEXT, question.values)
+    return situation_of(SimpleNamespace(**rows[0]), question) if rows else None
+
+
+def situation_of(row: Any, question: Question) -> Situation:
     """What the statement found."""
     task = _json(row.task)
     return Situation(
@@ -230,7 +245,7 @@ def situation_of(row: Row[Any], question: Question) -> Situation:
     )
 
 
-def _facts(row: Row[Any], task: JsonObject | None, now: datetime) -> Facts:
+def _facts(row: Any, task: JsonObject | None, now: datetime) -> Facts:
     fleet = _json(row.fleet)
     return Facts(
         policy=resolve(envelopes_of(_json(row.envelopes) or (), row.policy_envelope_id), floor(row.max_tier)),
@@ -261,7 +276,7 @@ def _fleet(found: JsonObject) -> Fleet:
     return Fleet(found["active"], found["children"], found["depth"], started)
 
 
-def _spend(row: Row[Any], now: datetime) -> Spend:
+def _spend(row: Any, now: datetime) -> Spend:
     """What is spent of today's and this month's limits; a reset that is due counts as done (BUD-2)."""
     if row.instance_id is None:
         return Spend()

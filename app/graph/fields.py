@@ -68,12 +68,14 @@ class RowsOf:
 
 @dataclass(frozen=True)
 class OfOutcome:
-    """What a payload's field shows of a command that was done: rows of an entity, by their ids; without an entity the
-    list of its refusals, which then is empty."""
+    """What a payload's field shows of a command that was done: rows of an entity, by their ids, or a value that the
+    outcome has; with neither the list of its refusals, which then is empty."""
 
     entity: str | None = None
     ids: Callable[[Any], Any] = lambda _outcome: None
     """(outcome) -> the id, a list of them, or None."""
+    value: Callable[[Any], Any] | None = None
+    """(outcome) -> the value, which is JSON."""
     lasting: bool = False
     """Whether such a row never changes."""
 

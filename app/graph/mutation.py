@@ -224,7 +224,10 @@ def _shown_field(shown: Shown) -> GraphField:
             return shown.make(outcome.extras, info)
         return value_of(outcome)
 
-    return graph_field(shown.name, optional(shown.annotation), shown.description, resolve)
+    field = graph_field(shown.name, optional(shown.annotation), shown.description, resolve)
+    if shown.tell is None and shown.make is None:
+        field.of_outcome = OfOutcome(value=value_of)
+    return field
 
 
 def _uuids(texts: Sequence[Any]) -> list[Any]:

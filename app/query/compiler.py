@@ -116,6 +116,8 @@ class Compiler:
             return await _in_snapshot(connection, payload.data(run, done))
 
         try:
+            if not payload.reads:
+                return Answered(await payload.data(kept.run(context, variables, context.reading.fetch), done), ())
             return Answered(await _on_own_connection(read, kept, context, variables), ())
         except (Differently, *OF_THE_DRIVER):
             return None

@@ -1,4 +1,5 @@
-"""Objects out of JSON columns: what a selection takes of them, written as graphql-core would complete it."""
+"""Objects out of JSON: what a selection takes of a column, or of a command's outcome, written as graphql-core would
+complete it."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ Place: TypeAlias = Callable[[str, Any], int]
 """(name of a type, field details) -> where in `Found` the rows will be that are shown so."""
 
 
-class JsonColumn:
-    """A JSON column and what a selection takes of it."""
+class JsonValue:
+    """JSON of a type of the schema, and what a selection takes of it."""
 
     def __init__(self, kind: GraphQLOutputType, details: Any, sub_fields: SubFields, place: Place) -> None:
         """Raises Impossible where a key needs more than the object and some rows."""
@@ -30,13 +31,12 @@ class JsonColumn:
         self._complete: Final = self._completer(kind, details)
 
     def write(self, text: str | None, found: Found = ()) -> Any:
-        """The answer's value of the column's text. Raises Differently where it is not what the type says."""
-        try:
-            return self._complete(parse_json(text), found)
-        except Differently:
-            raise
-        except Exception as error:
-            raise Differently("JSON of another shape") from error
+        """The answer's value of a column's text. Raises Differently where it is not what the type says."""
+        return self._written(text, found, parse_json)
+
+    def show(self, value: Any, found: Found = ()) -> Any:
+        """The answer's value of the JSON itself. Raises Differently where it is not what the type says."""
+        return self._written(value, found, None)
 
     def keys(self, texts: Sequence[str | None], places: int) -> list[set[bytes]]:
         """The rows that the columns' texts name, for each place."""
@@ -45,6 +45,20 @@ class JsonColumn:
             if text is not None:  # an empty column, or one of a row that a to-one relation did not find
                 self.write(text, named)
         return [one.keys_named for one in named]
+
+    def keys_of(self, value: Any, places: int) -> list[set[bytes]]:
+        """The rows that the JSON itself names, for each place."""
+        named = [_Keys() for _ in range(places)]
+        self.show(value, named)
+        return [one.keys_named for one in named]
+
+    def _written(self, value: Any, found: Found, parse: Callable[[Any], Any] | None) -> Any:
+        try:
+            return self._complete(value if parse is None else parse(value), found)
+        except Differently:
+            raise
+        except Exception as error:
+            raise Differently("JSON of another shape") from error
 
     def _completer(self, kind: GraphQLOutputType, details: Any) -> Complete:
         if is_non_null_type(kind):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import cached_property
+from typing import Any, ClassVar, TypeAlias
 from uuid import UUID
 
 from graphql import FieldNode, GraphQLField
@@ -14,7 +15,8 @@ from app.commands import Done, Refused
 from app.graph.context import OperationContext
 from app.graph.fields import OfOutcome
 from app.query.columns import Differently
-from app.query.plan import Run, Single
+from app.query.json_values import JsonValue
+from app.query.plan import Run, Single, found_of
 from app.query.statements import beside
 
 Outcome: TypeAlias = "Done | Refused"
@@ -27,6 +29,16 @@ class RowsPart:
 
     single: Single
     shown: OfOutcome
+
+    @property
+    def singles(self) -> Sequence[Single]:
+        """What is read for it."""
+        return (self.single,)
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether what is read never changes."""
+        return self.shown.lasting
 
     def only_id(self, outcome: Done) -> UUID | None:
         """The id of the one row that this shows, where there is one and it is all that is read."""
@@ -49,6 +61,25 @@ class RowsPart:
 
 
 @dataclass(frozen=True)
+class ValuePart:
+    """JSON that an outcome has, and the rows that it names."""
+
+    json: JsonValue
+    singles: Sequence[Single]
+    """The rows of each place that shows some."""
+    value_of: Callable[[Done], Any]
+    is_lasting: ClassVar[bool] = False
+
+    async def value(self, run: Run, outcome: Done) -> Any:
+        """The value, as the selection takes it."""
+        value = self.value_of(outcome)
+        if not self.singles:
+            return self.json.show(value)
+        named = self.json.keys_of(value, len(self.singles))
+        return self.json.show(value, await found_of(self.singles, run, named))
+
+
+@dataclass(frozen=True)
 class NoErrors:
     """The refusals of what was done: none."""
 
@@ -68,7 +99,7 @@ class Constant:
         return self.text
 
 
-PayloadPart: TypeAlias = "RowsPart | NoErrors | Constant"
+PayloadPart: TypeAlias = "RowsPart | ValuePart | NoErrors | Constant"
 
 
 @dataclass(eq=False)
@@ -87,11 +118,22 @@ class Payload:
         given: Mapping[str, Any] = get_argument_values(self.definition, self.node, variables)["input"]
         return given
 
-    @property
+    @cached_property
+    def reads(self) -> bool:
+        """Whether the answer shows rows at all."""
+        return any(part.singles for part in self._of_rows)
+
+    @cached_property
     def needs_snapshot(self) -> bool:
         """Whether several statements are needed that must see the same rows; one that never changes is no matter."""
-        rows = [part for part in self.parts.values() if isinstance(part, RowsPart)]
-        return any(part.single.rows.children for part in rows) or sum(not part.shown.lasting for part in rows) > 1
+        found = self._of_rows
+        if any(single.rows.children for part in found for single in part.singles):
+            return True
+        return sum(len(part.singles) for part in found if not part.is_lasting) > 1
+
+    @property
+    def _of_rows(self) -> Sequence[RowsPart | ValuePart]:
+        return [part for part in self.parts.values() if isinstance(part, RowsPart | ValuePart)]
 
     async def data(self, run: Run, outcome: Done) -> dict[str, Any]:
         """The answer's data."""

@@ -27,7 +27,7 @@ from app.graph.paging import page_shape
 from app.graph.registry import EntityType, Through, ToMany
 from app.graph.roots import MAX_NODES, entity_of
 from app.query.columns import Differently, Write, plain_writer
-from app.query.json_values import JsonColumn
+from app.query.json_values import JsonValue
 from app.query.rows import Rows, records_by
 from app.query.sharing import Sharing
 from app.query.statements import Statement, Writer
@@ -199,19 +199,26 @@ class JsonChild:
     """The rows that a JSON column names by their ids."""
 
     place: int
-    column: JsonColumn
+    column: JsonValue
     singles: Sequence[Single]
     """The rows of each place that shows some."""
 
     async def load(self, run: Run, records: Sequence[Any]) -> Sequence[Mapping[bytes, Any]]:
         """The rows that the records' columns name, for each place."""
-        found: list[Mapping[bytes, Any]] = []
         texts = [record[self.place] for record in records]
-        for single, keys in zip(self.singles, self.column.keys(texts, len(self.singles)), strict=True):
-            if keys:
-                run.observe(single.entity.name, len(keys))
-            found.append(await single.load(run, keys) if keys else {})
-        return found
+        return await found_of(self.singles, run, self.column.keys(texts, len(self.singles)))
+
+
+async def found_of(
+    singles: Sequence[Single], run: Run, named: Sequence[Collection[bytes]]
+) -> Sequence[Mapping[bytes, Any]]:
+    """The rows that JSON names, for each place that shows some."""
+    found: list[Mapping[bytes, Any]] = []
+    for single, keys in zip(singles, named, strict=True):
+        if keys:
+            run.observe(single.entity.name, len(keys))
+        found.append(await single.load(run, keys) if keys else {})
+    return found
 
 
 @dataclass(eq=False)

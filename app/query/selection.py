@@ -34,8 +34,8 @@ from app.auth.actor import Actor
 from app.graph.fields import GraphField, OfRow
 from app.graph.registry import ENTITIES, EntityType, PointsTo, Relation, Through, ToMany, ToOne
 from app.query.columns import Differently, Impossible, Write, read, stored, writer
-from app.query.json_values import JsonColumn
-from app.query.payload import Constant, NoErrors, Payload, PayloadPart, RowsPart
+from app.query.json_values import JsonValue
+from app.query.payload import Constant, NoErrors, Payload, PayloadPart, RowsPart, ValuePart
 from app.query.plan import (
     Edges,
     JsonChild,
@@ -121,6 +121,9 @@ class Planner:
         shown = _definition(kind.fields[name]).of_outcome
         if shown is None:
             raise Impossible(f"{kind.name}.{name}")
+        if shown.value is not None:
+            json, singles = self._json_value(kind.fields[name], details)
+            return ValuePart(json, singles, shown.value)
         if shown.entity is None:
             return NoErrors()
         is_list = is_list_type(get_nullable_type(kind.fields[name].type))
@@ -272,14 +275,18 @@ class Planner:
             write = _required(write)  # a JSON column that is not null may still hold JSON's own null
         return f"{rows.give(write)}({place})"
 
-    def _json(self, rows: Rows, place: int, field: GraphQLField, details: Details) -> str:
+    def _json_value(self, field: GraphQLField, details: Details) -> tuple[JsonValue, Sequence[Single]]:
+        """What is shown of a field's JSON, and the rows that it names."""
         singles: list[Single] = []
 
         def shown(target: str, inner: Details) -> int:
             singles.append(self._single(ENTITIES[target], inner))
             return len(singles) - 1
 
-        column = JsonColumn(field.type, details, self._fields, shown)
+        return JsonValue(field.type, details, self._fields, shown), singles
+
+    def _json(self, rows: Rows, place: int, field: GraphQLField, details: Details) -> str:
+        column, singles = self._json_value(field, details)
         write = rows.give(column.write)
         if not singles:
             return f"{write}(r[{place}])"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,6 +18,7 @@ from db.canonical import serialized
 from db.enums import ActorType, ChangeRecordType
 from db.ids import EPOCH, created_at, new_id
 from db.logs.checks import check_timestamp, no_counters
+from db.logs.sending import Fetch, fetch_by
 from db.models.gateway import GENESIS
 
 _CONTENT: Final = {
@@ -134,20 +135,27 @@ async def append_change_records(
     LookupError where the tenant does not exist or is not the connection's, ValueError for a state that is no JSON (NaN,
     lone surrogates), and SQLAlchemy's IntegrityError for an idempotency key that was used before. (AUD-3, decision 2)
     """
+    return await append_change_records_by(fetch_by(connection), tenant_id, records)
+
+
+async def append_change_records_by(
+    fetch: Fetch, tenant_id: UUID, records: Sequence[ChangeDraft]
+) -> list[AppendedChange]:
+    """The same on the driver's own connection; raises asyncpg's errors."""
     if not records:
         return []
-    result = await connection.exec_driver_sql(_APPEND, _arguments(tenant_id, records))
-    return _appended(result, tenant_id)
+    return _appended(await fetch(_APPEND, *_arguments(tenant_id, records)), tenant_id)
 
 
 async def append_with_update(
-    fetch: Callable[..., Awaitable[Iterable[Sequence[Any]]]],
+    fetch: Fetch,
     tenant_id: UUID,
     records: Sequence[ChangeDraft],
     update: str,
     arguments: Sequence[Any],
 ) -> list[AppendedChange]:
-    """The same, and in the same statement an update of a row that is locked already, without which nothing is appended.
+    """As `append_change_records_by`, and in the same statement an update of a row that is locked already, without which
+    nothing is appended.
 
     `update` has $1 for the tenant and FIRST_OF_UPDATE and up for `arguments`. Raises asyncpg's errors.
     """

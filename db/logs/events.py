@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from asyncpg.pgproto import pgproto
-from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.base import JsonObject
@@ -22,6 +21,7 @@ from db.enums import OpEventType
 from db.ids import created_at, id_number, milliseconds, new_id
 from db.json_text import dump_json
 from db.logs.checks import check_timestamp, no_counters
+from db.logs.sending import Fetch, fetch_by
 
 CHUNK: Final = 5_000
 """Most op events that one statement appends, so that other writers of the tenant wait milliseconds (decision 7)."""
@@ -149,42 +149,38 @@ EVENT_COLUMNS: Final = {
     "model": "text",
 }
 
-_LOCK_COUNTERS: Final = text("SELECT 1 FROM gateway.tenant_counters WHERE tenant_id = :tenant_id FOR UPDATE")
+_LOCK_COUNTERS: Final = "SELECT 1 FROM gateway.tenant_counters WHERE tenant_id = $1 FOR UPDATE"
 # One look by the primary key for each id (OFFSET keeps the planner from joining in another way): its cost does not
 # depend on the size of the log, nor on what the planner believes of it. The bounds name the partitions.
-_KNOWN: Final = text(
-    """
-SELECT given.id FROM unnest(CAST(:ids AS uuid[])) AS given (id)
+_KNOWN: Final = """
+SELECT given.id FROM unnest($2::uuid[]) AS given (id)
 CROSS JOIN LATERAL (
     SELECT FROM op_events AS old
-    WHERE old.tenant_id = :tenant_id AND old.id = given.id AND old.id BETWEEN :lowest AND :highest OFFSET 0
+    WHERE old.tenant_id = $1 AND old.id = given.id AND old.id BETWEEN $3 AND $4 OFFSET 0
 ) AS hit"""
-)
 
 
 @cache
-def _append_statement(names: tuple[str, ...]) -> TextClause:
+def _append_statement(names: tuple[str, ...]) -> str:
     """Takes numbers and stores events of these columns; the others are empty.
 
     COPY would be refused: Postgres has none for a table behind row-level security. Arrays cost Postgres some 10 to 20 %
     more (bench/ingest.py): upkeep of the indexes is most of the work either way, and staging by COPY saves nothing that
     is worth a right to make tables. A column that is empty throughout is left out, since each costs every event.
     """
-    given = ", ".join(f"CAST(:{name} AS {EVENT_COLUMNS[name]}[])" for name in names)
+    given = ", ".join(f"${number}::{EVENT_COLUMNS[name]}[]" for number, name in enumerate(names, 3))
     listed = ", ".join(names)
     stored = ", ".join("payload::jsonb" if name == "payload" else name for name in names)
-    return text(
-        f"""
+    return f"""
 WITH counter AS (
-    UPDATE gateway.tenant_counters SET event_seq = event_seq + :count WHERE tenant_id = :tenant_id
-    RETURNING event_seq, event_seq - :count AS base
+    UPDATE gateway.tenant_counters SET event_seq = event_seq + $2 WHERE tenant_id = $1
+    RETURNING event_seq, event_seq - $2 AS base
 ), stored AS (
     INSERT INTO op_events (tenant_id, {listed}, seq)
-    SELECT :tenant_id, {stored}, counter.base + given.ord
+    SELECT $1, {stored}, counter.base + given.ord
     FROM counter CROSS JOIN unnest({given}) WITH ORDINALITY AS given ({listed}, ord)
 )
 SELECT event_seq FROM counter"""
-    )
 
 
 async def append_op_events(
@@ -196,6 +192,11 @@ async def append_op_events(
     LookupError where the tenant does not exist or is not the connection's. Whoever calls has checked the ids that the
     events name, and their age (decision 5); an event of a month without a partition is SQLAlchemy's IntegrityError.
     """
+    return await append_op_events_by(fetch_by(connection), tenant_id, events)
+
+
+async def append_op_events_by(fetch: Fetch, tenant_id: UUID, events: Sequence[EventDraft]) -> AppendedEvents:
+    """The same on the driver's own connection; raises asyncpg's errors."""
     ids = [event.row_id(tenant_id) for event in events]
     # A client event id twice in one batch: the first one counts.
     distinct: dict[UUID, EventDraft] = {}
@@ -204,7 +205,7 @@ async def append_op_events(
     stored, last_seq = 0, None
     for chunk in in_chunks(distinct.items()):
         may_repeat = any(event.event_id is not None for _, event in chunk)
-        known, newest = await _append(connection, tenant_id, _arrays(chunk), may_repeat)
+        known, newest = await _append(fetch, tenant_id, _arrays(chunk), may_repeat)
         stored, last_seq = stored + len(chunk) - len(known), newest or last_seq
     return AppendedEvents(ids, stored, last_seq)
 
@@ -218,12 +219,13 @@ async def append_event_columns(
     all, nothing is stored and SQLAlchemy's IntegrityError is raised (a unique violation). As `append_op_events`
     otherwise.
     """
-    repeated, newest = await _append(connection, tenant_id, events.lists, events.may_repeat and not are_new)
+    fetch = fetch_by(connection)
+    repeated, newest = await _append(fetch, tenant_id, events.lists, events.may_repeat and not are_new)
     return AppendedColumns(repeated, newest)
 
 
 async def _append(
-    connection: AsyncConnection, tenant_id: UUID, arrays: Mapping[str, list[Any]], may_repeat: bool
+    fetch: Fetch, tenant_id: UUID, arrays: Mapping[str, list[Any]], may_repeat: bool
 ) -> tuple[frozenset[UUID], int | None]:
     """Which were there already, and the number of the newest that was stored, if one was."""
     known: frozenset[UUID] = frozenset()
@@ -231,10 +233,9 @@ async def _append(
     if may_repeat and ids:
         # Whether an event is there already must be read after the wait for other writers, not before; and before
         # numbers are taken, so that these have no holes.
-        if (await connection.execute(_LOCK_COUNTERS, {"tenant_id": tenant_id})).first() is None:
+        if not await fetch(_LOCK_COUNTERS, tenant_id):
             raise no_counters(tenant_id)
-        given = {"tenant_id": tenant_id, "ids": ids, "lowest": min(ids), "highest": max(ids)}
-        known = frozenset((await connection.execute(_KNOWN, given)).scalars())
+        known = frozenset(row[0] for row in await fetch(_KNOWN, tenant_id, ids, min(ids), max(ids)))
         if known:
             is_new = [row_id not in known for row_id in ids]
             arrays = {name: list(compress(values, is_new)) for name, values in arrays.items()}
@@ -242,11 +243,10 @@ async def _append(
     if not count:
         return known, None
     used = tuple(name for name, values in arrays.items() if name == "id" or values.count(None) < count)
-    values = {"tenant_id": tenant_id, "count": count, **{name: arrays[name] for name in used}}
-    newest = (await connection.execute(_append_statement(used), values)).scalar_one_or_none()
-    if newest is None:
+    newest = await fetch(_append_statement(used), tenant_id, count, *(arrays[name] for name in used))
+    if not newest:
         raise no_counters(tenant_id)
-    return known, int(newest)
+    return known, int(newest[0][0])
 
 
 def in_chunks(events: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:

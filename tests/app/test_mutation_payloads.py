@@ -9,7 +9,7 @@ from unittest.mock import patch
 import asyncpg
 import orjson
 import pytest
-from graphql import GraphQLField, GraphQLObjectType, get_named_type, is_leaf_type
+from graphql import GraphQLField, GraphQLNamedType, GraphQLObjectType, get_named_type, is_leaf_type
 from sqlalchemy import func, select
 
 from app.auth.actor import Actor, ActorKind, platform_actor
@@ -80,16 +80,27 @@ def data(outcome: Outcome) -> Any:
 
 
 def all_of(name: str) -> str:
-    """Every row that a payload shows by its id, with its columns and its to-one relations. Fields that compute have a
-    way of their own."""
+    """Every row that a payload shows by its id, with its columns and its to-one relations, and every value that it has
+    of the outcome. Fields that compute have a way of their own."""
     payload = get_named_type(MUTATIONS[name].type)
     assert isinstance(payload, GraphQLObjectType)
     shown = []
     for key, field in payload.fields.items():
-        kind = get_named_type(field.type)
-        if _definition(field).of_outcome is not None and isinstance(kind, GraphQLObjectType) and "id" in kind.fields:
+        kind, of_outcome = get_named_type(field.type), _definition(field).of_outcome
+        if of_outcome is not None and of_outcome.value is not None:
+            shown += _value(key, kind)
+        elif of_outcome is not None and isinstance(kind, GraphQLObjectType) and "id" in kind.fields:
             shown.append(f"{key} {{ {_plain(kind)} }}")
     return " ".join(shown)
+
+
+def _value(key: str, kind: GraphQLNamedType) -> list[str]:
+    if not isinstance(kind, GraphQLObjectType):
+        return [key]
+    if kind.name in ENTITIES:
+        return [f"{key} {{ __typename id }}"]
+    inner = [one for name, field in kind.fields.items() for one in _value(name, get_named_type(field.type))]
+    return [f"{key} {{ __typename {' '.join(inner)} }}"]
 
 
 def _plain(kind: GraphQLObjectType) -> str:
@@ -176,6 +187,24 @@ async def test_the_row_and_its_record_are_one_statement(stage: Stage) -> None:
         "type": "INSTANCE_TRANSITIONED",
         "afterState": {"state": "PAUSED", "cause": "OPERATOR"},
     }
+
+
+async def test_what_shows_no_rows_reads_none(stage: Stage) -> None:
+    """A verdict is the outcome's own; the rows that it names are read where they are asked for, and no others."""
+    text = "mutation($input: PolicyEvaluateInput!) { policyEvaluate(input: $input) { policyDecision { %s } } }"
+    made = {"instanceId": stage.id_of("AgentInstance"), "actionType": "TOOL_CALL", "toolName": "search"}
+    shown = []
+    for asked, statements in (("decision violations", 0), ("opEvent { id type }", 1)):
+        compiler = Watched()
+        async with stage.tenant.database.read(stage.admin) as reading:
+            context = OperationContext(stage.admin, reading, "test", seal=SEAL)
+            outcome = await compiling(compiler).execute(GraphQLRequest(text % asked, {"input": made}), context, "test")
+            assert not outcome.errors, outcome.errors
+            assert context.reading.statements == statements
+        assert compiler.answered == [True]
+        shown.append(data(outcome)["policyEvaluate"]["policyDecision"])
+    assert shown[0]["decision"] in ("ALLOW", "DENY", "NEEDS_APPROVAL")
+    assert shown[1]["opEvent"]["id"].startswith("evt_")
 
 
 async def test_a_refusal_is_told_by_the_resolvers_and_the_command_run_once(stage: Stage) -> None:

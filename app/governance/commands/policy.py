@@ -12,7 +12,7 @@ from app.governance.approving import hold_task
 from app.governance.asking import Asked, action_of, exact_hash
 from app.governance.budgets import contain_spend
 from app.governance.granting import find_grant, take_grant
-from app.governance.loading import Question, Situation, situation_of
+from app.governance.loading import Question, Situation, situation_for
 from app.governance.policy import ActionType, Decision, evaluate
 from app.governance.traces import (
     approved_by,
@@ -103,10 +103,9 @@ async def evaluate_policy(
         is_spawn=action.is_spawn,
         key=scoped_key(instance_id, uow.key),
     )
-    row = (await uow.session.execute(question.statement)).first()
-    if row is None:
+    found = await situation_for(uow, question)
+    if found is None:
         return Refused(Refusal.NOT_FOUND, "No such agent instance.", "instance_id")
-    found = situation_of(row, question)
     if refused := _refuse(uow, found, question):
         return refused
     action = replace(action, child_role=found.child_role)

@@ -23,6 +23,7 @@ from app.http.refusals import status_of
 from app.telemetry.http import AT_ONCE, House, caller_of, discard, pieces
 from app.telemetry.otlp.spans import NotTraces, Span, decode_json, decode_protobuf, in_whole_traces
 from app.unit_of_work import run
+from db.pool import OF_THE_DRIVER
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Bytes of a body, inflated."""
@@ -66,7 +67,7 @@ class Traces:
             await discard(request)
             status, told, headers = status_of(error)
             return _failure(media_type, status, told.message, headers)
-        except (DBAPIError, TimeoutError):
+        except (DBAPIError, TimeoutError, *OF_THE_DRIVER):
             log.error("traces_failed", exc_info=True)
             return _failure(media_type, 503, "The database failed. Send the same again.", {"Retry-After": "1"})
         finally:
