@@ -7,7 +7,7 @@ field costs more than the field.
 import enum
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -226,6 +226,31 @@ def type_name_of(row: Any, _info: Any, _kind: Any) -> str:
     return name
 
 
+class Later:
+    """What an async resolver will give, once somebody asks for it.
+
+    Where a field fails, graphql-core drops what was begun beside it. A coroutine that is dropped before it began is a
+    warning of Python's; this is not, since the coroutine is made only then.
+    """
+
+    __slots__ = ("_arguments", "_info", "_resolve", "_source")
+
+    def __init__(self, resolve: Resolver, source: Any, info: Any, arguments: dict[str, Any]) -> None:
+        self._resolve = resolve
+        self._source = source
+        self._info = info
+        self._arguments = arguments
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """What the resolver gives."""
+        awaited: Generator[Any, None, Any] = self._resolve(self._source, self._info, **self._arguments).__await__()
+        return awaited
+
+
+def _later(resolve: Resolver) -> Resolver:
+    return lambda source, info, **arguments: Later(resolve, source, info, arguments)
+
+
 def bind(schema: GraphQLSchema) -> None:
     """Put the kit's resolvers into a schema that Strawberry built."""
     for kind in schema.type_map.values():
@@ -237,7 +262,8 @@ def bind(schema: GraphQLSchema) -> None:
         for one in kind.fields.values():
             definition = one.extensions.get("strawberry-definition")
             if isinstance(definition, GraphField):
-                one.resolve, ours = definition.resolve, True
+                resolve = definition.resolve
+                one.resolve, ours = _later(resolve) if inspect.iscoroutinefunction(resolve) else resolve, True
         if ours:
             kind.is_type_of = None  # rows are of their type by construction; interfaces ask the row for its name
 
