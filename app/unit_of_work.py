@@ -18,7 +18,6 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import event, func, select, update
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
@@ -43,7 +42,7 @@ from db.logs import (
     append_with_update,
 )
 from db.models import Alert, AuditLog, NotificationEvent, Tenant
-from db.pool import OF_THE_DRIVER, sqlstate
+from db.pool import OF_THE_DATABASE, sqlstate
 from db.session import Database
 from db.texts import DriverText
 from db.writing import Writing
@@ -397,7 +396,7 @@ async def run(
         except PermissionDenied as denied:
             await _note_denial(database, actor, command, denied.permission)
             raise
-        except (DBAPIError, *OF_THE_DRIVER) as error:
+        except OF_THE_DATABASE as error:
             state = sqlstate(error)
             if state == _UNIQUE_VIOLATION:
                 message = "Somebody else has just made the same. Read it and try again."

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 import rfc8785
 
-_SAFE_INTEGER: Final = 2**53 - 1
+SAFE_INTEGER: Final = 2**53 - 1
 """The largest whole number that RFC 8785 writes."""
 
 
@@ -60,7 +60,7 @@ def _is_simple(value: Any) -> bool:
             within += one.values()
         elif kind is list or kind is tuple:
             within += one
-        elif kind is not int or not -_SAFE_INTEGER <= one <= _SAFE_INTEGER:
+        elif kind is not int or not -SAFE_INTEGER <= one <= SAFE_INTEGER:
             return False
     return True
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 from sqlalchemy import event
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -33,6 +33,8 @@ OF_THE_CONNECTION: Final = (OSError, asyncpg.InterfaceError, asyncpg.InternalCli
 """What asyncpg raises of its own accord, where the connection is not there or not fit for use."""
 OF_THE_DRIVER: Final = (asyncpg.PostgresError, *OF_THE_CONNECTION)
 """What a connection raises of its own."""
+OF_THE_DATABASE: Final = (DBAPIError, *OF_THE_DRIVER)
+"""What a statement raises, by SQLAlchemy or past it; a network that fell silent is among it."""
 _GONE: Final = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, *OF_THE_CONNECTION)
 """What is raised where the server, or the way to it, is no longer there."""
 SHORT_STATEMENTS: Final = {

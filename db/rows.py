@@ -11,15 +11,13 @@ from functools import cache
 from typing import Any, Final, Generic, TypeVar, cast
 
 from sqlalchemy import Column, Float, Numeric, func, inspect
-from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.orm import Mapper, make_transient_to_detached
 
 from db.base import Model
-from db.json_text import dump_json
+from db.texts import DIALECT
 
 M = TypeVar("M", bound=Model)
 
-_DIALECT: Final = PGDialect_asyncpg(json_serializer=dump_json)  # type: ignore[no-untyped-call]
 _NUMBERS: Final = ((Float, 701), (Numeric, 1700))
 """Postgres' numbers of types, by which SQLAlchemy sees what the driver makes of them."""
 
@@ -29,14 +27,14 @@ class KeyedRows(Generic[M]):
 
     def __init__(self, model: type[M]) -> None:
         mapper: Mapper[M] = inspect(model)
-        quote = _DIALECT.identifier_preparer.quote
+        quote = DIALECT.identifier_preparer.quote
         attributes = {one.key: one.columns[0] for one in mapper.column_attrs if not one.deferred}
         self._new = mapper.class_manager.new_instance
         self._columns: Mapping[str, Column[Any]] = cast("Mapping[str, Column[Any]]", attributes)
         self._names = tuple(attributes)
         self._made = [(key, made) for key, one in self._columns.items() if (made := _result_processor(one))]
         self._bound = {key: _bind_processor(one) for key, one in self._columns.items()}
-        self._table = _DIALECT.identifier_preparer.format_table(mapper.local_table)
+        self._table = DIALECT.identifier_preparer.format_table(mapper.local_table)
         self._touched = [
             f"{quote(one.name)} = now()" for one in self._columns.values() if one.onupdate is not None and _is_now(one)
         ]
@@ -69,7 +67,7 @@ class KeyedRows(Generic[M]):
     def update(self, names: Sequence[str], first: int) -> str:
         """The statement that stores changes of these attributes in the row of tenant $1. `first` is the number of the
         parameter for its id, and those of the values follow."""
-        quote = _DIALECT.identifier_preparer.quote
+        quote = DIALECT.identifier_preparer.quote
         columns = [quote(self._columns[name].name) for name in names]
         assigned = [f"{name} = ${number}" for number, name in enumerate(columns, first + 1)]
         touched = [one for one in self._touched if one.partition(" ")[0] not in columns]
@@ -90,11 +88,11 @@ def keyed(model: type[M]) -> KeyedRows[M]:
 
 def _result_processor(column: Column[Any]) -> Any:
     coltype = next((number for kind, number in _NUMBERS if isinstance(column.type, kind)), None)
-    return column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, coltype)
+    return column.type.dialect_impl(DIALECT).result_processor(DIALECT, coltype)
 
 
 def _bind_processor(column: Column[Any]) -> Any:
-    return column.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+    return column.type.dialect_impl(DIALECT).bind_processor(DIALECT)
 
 
 def _is_now(column: Column[Any]) -> bool:

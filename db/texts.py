@@ -8,7 +8,10 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
-_DIALECT: Final = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+from db.json_text import dump_json
+
+DIALECT: Final = PGDialect_asyncpg(json_serializer=dump_json)  # type: ignore[no-untyped-call]
+"""The driver as SQLAlchemy sees it, for texts and values that are made without a connection."""
 
 
 class DriverText:
@@ -16,7 +19,7 @@ class DriverText:
     CAST; the driver's values come back as they are, with JSON as text."""
 
     def __init__(self, sql: str) -> None:
-        compiled = text(sql).compile(dialect=_DIALECT)
+        compiled = text(sql).compile(dialect=DIALECT)
         self.sql: Final = str(compiled)
         """With $1, $2 … in place of the names."""
         self._names: Final = tuple(compiled.positiontup or ())

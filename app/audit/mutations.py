@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 import strawberry
 from strawberry.tools import create_type
 
 from app.audit import commands
-from app.graph.fields import described_enum, graph_field, list_of, optional
+from app.graph.fields import described_enum, list_of, optional, source_field
 from app.graph.inputs import given, input_type
 from app.graph.mutation import Shown, mutation
 from app.graph.registry import TYPES, Named
@@ -80,22 +80,23 @@ def _id(result: Mapping[str, Any], _info: Any) -> str | None:
     return None if result["id"] is None else f"evt_{result['id']}"
 
 
-_RESULT: Final = [
-    graph_field("index", int, "Place of the event in the input, from 0.", lambda r, _i: r["index"]),
-    graph_field("status", _OUTCOME, "What became of it.", lambda r, _i: r["status"]),
-    graph_field("id", optional(strawberry.ID), "The event's id; null if refused.", _id),
-    graph_field("code", optional(_WHY), "Why it was refused.", lambda r, _i: r.get("code")),
-    graph_field(
-        "message",
-        optional(str),
-        "What is wrong and what would be right, for a person; null unless refused.",
-        lambda r, _i: r.get("message"),
-    ),
-    graph_field("field", optional(str), "The field of the event to blame.", lambda r, _i: r.get("field")),
-]
-for _field in _RESULT:
-    _field.of_source = True
-TYPES["OpEventResult"] = create_type("OpEventResult", [*_RESULT], description="What became of one op event of a batch.")
+TYPES["OpEventResult"] = create_type(
+    "OpEventResult",
+    [
+        source_field("index", int, "Place of the event in the input, from 0.", lambda r, _i: r["index"]),
+        source_field("status", _OUTCOME, "What became of it.", lambda r, _i: r["status"]),
+        source_field("id", optional(strawberry.ID), "The event's id; null if refused.", _id),
+        source_field("code", optional(_WHY), "Why it was refused.", lambda r, _i: r.get("code")),
+        source_field(
+            "message",
+            optional(str),
+            "What is wrong and what would be right, for a person; null unless refused.",
+            lambda r, _i: r.get("message"),
+        ),
+        source_field("field", optional(str), "The field of the event to blame.", lambda r, _i: r.get("field")),
+    ],
+    description="What became of one op event of a batch.",
+)
 
 FIELDS = (
     mutation(

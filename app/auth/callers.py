@@ -19,7 +19,6 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from app.auth.actor import Actor, ActorKind
 from app.auth.authenticate import Authenticator
@@ -27,7 +26,7 @@ from app.auth.claims import Token
 from app.graph.errors import Unavailable
 from app.outages import AWAY, is_outage
 from db.bell import EVERYWHERE, Feed
-from db.pool import OF_THE_DRIVER
+from db.pool import OF_THE_DATABASE
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.auth")
 
@@ -102,7 +101,7 @@ class Callers:
             actor = await self._authenticator.actor_of(known.token, tenant)
             known.actor, known.actor_until, known.drops = actor, clock + ACTOR_SECONDS, drops
             return actor
-        except (DBAPIError, *OF_THE_DRIVER) as error:
+        except OF_THE_DATABASE as error:
             if isinstance(error, TimeoutError) or not is_outage(error):
                 raise
             log.warning("caller_not_looked_up", error=type(error).__name__)

@@ -16,7 +16,7 @@ from app.execution.rules.work import NEEDS_TIER, TERMINAL
 from app.governance.approving import GRANT
 from app.governance.deciding import OPEN
 from app.governance.granting import find_grant, grant_of, take_grant
-from app.governance.loading import ENVELOPES, Question, policies_in, policies_statement, policy_in, situation_for
+from app.governance.loading import ENVELOPES, Question, policies_for, policy_in, situation_for
 from app.governance.policy import Action, ActionType, EffectivePolicy, evaluate
 from app.governance.policy.action import args_hash
 from app.governance.policy.gate import gate
@@ -105,11 +105,6 @@ async def refuse_assignees(
             message = f"The agent's policy does not allow tasks of type {task_type.value}."
             return Refused(Refusal.DEPENDENCY_NOT_MET, message, where)
     return None
-
-
-async def policies_for(uow: UnitOfWork, instance_ids: Sequence[UUID]) -> dict[UUID, EffectivePolicy]:
-    """The policy in force for each of these agents: one statement."""
-    return policies_in(await uow.session.execute(policies_statement(uow.tenant_id, instance_ids)))
 
 
 def allows(policy: EffectivePolicy, task_type: TaskType) -> bool:

@@ -312,6 +312,11 @@ def policies_statement(tenant_id: UUID, instance_ids: Sequence[UUID]) -> TextCla
     return _POLICIES.bindparams(tenant=tenant_id, ids=list(instance_ids))
 
 
+async def policies_for(uow: UnitOfWork, instance_ids: Sequence[UUID]) -> dict[UUID, EffectivePolicy]:
+    """The policy in force for each of these agents, for a command: one statement."""
+    return policies_in(await uow.session.execute(policies_statement(uow.tenant_id, instance_ids)))
+
+
 def policies_in(rows: Iterable[Row[Any]]) -> dict[UUID, EffectivePolicy]:
     """The policy in force by instance (POL-4, POL-5); instances that there are not are left out."""
     return {row.instance_id: policy_in(row) for row in rows}

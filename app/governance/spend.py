@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 
 from app.governance.budgets import contain_spend
-from app.governance.loading import policies_in, policies_statement
+from app.governance.loading import policies_for
 from app.governance.policy.budget import BUDGET_EXTRA, Overrun, budget_extra, dollars, narrowed, spent
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
@@ -79,7 +79,7 @@ async def spend(uow: UnitOfWork, instance: AgentInstance, tick: Tick) -> UUID:
     """COST-1, BUD-4, BUD-6. Count a tick on a locked agent, contain the agent where that used up a limit, and note the
     tick. Returns the id of its event."""
     _count(instance, tick.delta, uow.now, await zone_of(uow))
-    limits = policies_in(await uow.session.execute(policies_statement(uow.tenant_id, [instance.id])))[instance.id]
+    limits = (await policies_for(uow, [instance.id]))[instance.id]
     extra = budget_extra((instance.metadata_ or {}).get(BUDGET_EXTRA), uow.now)
     overrun, used = _limits(instance, limits.cost_limits, extra)
     payload: JsonObject = dict(tick.payload)

@@ -168,6 +168,13 @@ def graph_field(
     return made
 
 
+def source_field(name: str, annotation: Any, description: str | None, resolve: Resolver) -> GraphField:
+    """A field whose `resolve` looks at its source alone, so that a plan can show it too."""
+    made = graph_field(name, annotation, description, resolve)
+    made.of_source = True
+    return made
+
+
 def argument(name: str, annotation: Any, description: str, default: Any = strawberry.UNSET) -> StrawberryArgument:
     """An argument of a field of the kit."""
     return StrawberryArgument(

@@ -8,7 +8,7 @@ from sqlalchemy import MetaData, Table
 
 from app.graph.context import Info, context_of
 from app.graph.declared import Declaration, Declared, strawberry_type
-from app.graph.fields import GraphField, Resolver, RowsOf, Shape, base_type, graph_field, key_of_json
+from app.graph.fields import GraphField, Resolver, RowsOf, Shape, base_type, graph_field, key_of_json, source_field
 from app.graph.registry import ENTITIES, TYPES, camel, row_key
 from app.graph.scalars import JSON
 
@@ -19,9 +19,7 @@ def key(description: str, name: str | None = None) -> Any:
     """A key of a JSON object, under its camelCase name unless `name` says otherwise."""
 
     def make(_declaration: Declaration, field_name: str, shape: Shape) -> GraphField:
-        made = graph_field(field_name, None, description, key_of_json(name or camel(field_name), shape.name))
-        made.of_source = True
-        return made
+        return source_field(field_name, None, description, key_of_json(name or camel(field_name), shape.name))
 
     return Declared(make)
 
@@ -53,9 +51,9 @@ def json_type(cls: type[T]) -> type[T]:
         made = cast("Declared", declared).make(declaration, name, shape)
         made.type = shape.graphql(base_type(shape.name, namespace))
         fields[name] = made
-    raw = graph_field("raw", JSON, "The whole object, with every key there is.", lambda source, _info: source)
-    raw.of_source = True
-    fields["raw"] = raw
+    fields["raw"] = source_field(
+        "raw", JSON, "The whole object, with every key there is.", lambda source, _info: source
+    )
     built = strawberry_type(cls, fields, ())
     TYPES[cls.__name__] = built
     return cast("type[T]", built)

@@ -212,7 +212,8 @@ def _shown_field(shown: Shown) -> GraphField:
             return None if value is None else _uuids(value)
         return _uuids([value])[0]
 
-    if shown.of is not None and shown.tell is None and shown.make is None:
+    is_plain = shown.tell is None and shown.make is None
+    if shown.of is not None and is_plain:
         return _rows_field(shown.name, shown.annotation, shown.description, OfOutcome(shown.of, ids))
 
     def resolve(outcome: Done | Refused, info: Info) -> Any:
@@ -225,7 +226,7 @@ def _shown_field(shown: Shown) -> GraphField:
         return value_of(outcome)
 
     field = graph_field(shown.name, optional(shown.annotation), shown.description, resolve)
-    if shown.tell is None and shown.make is None:
+    if is_plain:
         field.of_outcome = OfOutcome(value=value_of)
     return field
 

@@ -3,7 +3,7 @@ complete it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from graphql import GraphQLLeafType, GraphQLObjectType, GraphQLOutputType, is_leaf_type, is_list_type, is_non_null_type
@@ -32,33 +32,29 @@ class JsonValue:
 
     def write(self, text: str | None, found: Found = ()) -> Any:
         """The answer's value of a column's text. Raises Differently where it is not what the type says."""
-        return self._written(text, found, parse_json)
+        try:
+            value = parse_json(text)
+        except ValueError as error:
+            raise Differently("text that is no JSON") from error
+        return self.show(value, found)
 
     def show(self, value: Any, found: Found = ()) -> Any:
         """The answer's value of the JSON itself. Raises Differently where it is not what the type says."""
-        return self._written(value, found, None)
-
-    def keys(self, texts: Sequence[str | None], places: int) -> list[set[bytes]]:
-        """The rows that the columns' texts name, for each place."""
-        named = [_Keys() for _ in range(places)]
-        for text in texts:
-            if text is not None:  # an empty column, or one of a row that a to-one relation did not find
-                self.write(text, named)
-        return [one.keys_named for one in named]
-
-    def keys_of(self, value: Any, places: int) -> list[set[bytes]]:
-        """The rows that the JSON itself names, for each place."""
-        named = [_Keys() for _ in range(places)]
-        self.show(value, named)
-        return [one.keys_named for one in named]
-
-    def _written(self, value: Any, found: Found, parse: Callable[[Any], Any] | None) -> Any:
         try:
-            return self._complete(value if parse is None else parse(value), found)
+            return self._complete(value, found)
         except Differently:
             raise
         except Exception as error:
             raise Differently("JSON of another shape") from error
+
+    def keys(self, texts: Sequence[str | None], places: int) -> list[set[bytes]]:
+        """The rows that the columns' texts name, for each place."""
+        # Without an empty column, or one of a row that a to-one relation did not find.
+        return _named(self.write, (text for text in texts if text is not None), places)
+
+    def keys_of(self, value: Any, places: int) -> list[set[bytes]]:
+        """The rows that the JSON itself names, for each place."""
+        return _named(self.show, (value,), places)
 
     def _completer(self, kind: GraphQLOutputType, details: Any) -> Complete:
         if is_non_null_type(kind):
@@ -103,6 +99,13 @@ class _Keys(dict[bytes, Any]):
         """Something that is not null."""
         self.keys_named.add(key)
         return ...
+
+
+def _named(read: Complete, values: Iterable[Any], places: int) -> list[set[bytes]]:
+    named = [_Keys() for _ in range(places)]
+    for value in values:
+        read(value, named)
+    return [one.keys_named for one in named]
 
 
 def _rows(source: RowsOf, place: int) -> Complete:

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.base import ENTITY_NAMES, JsonObject
-from db.canonical import serialized
+from db.canonical import SAFE_INTEGER, serialized
 from db.enums import ActorType, ChangeRecordType
 from db.ids import EPOCH, created_at, new_id
 from db.logs.checks import check_timestamp, no_counters
@@ -48,8 +48,6 @@ CONTENT_FIELDS: Final = tuple(_CONTENT)
 own. The canonical text is the RFC 8785 form of one object with exactly these keys, absent values as null; ids as
 hyphenated lower-case text, `timestamp` in UTC as `2026-01-31T12:00:00.000Z`. Whole numbers beyond 2^53 count as the
 double next to them, as they do to every reader of JSON that follows RFC 8785."""
-
-_SAFE_INTEGER: Final = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +215,7 @@ def _plain(value: Any) -> Any:
         case str() | bool() | float():
             return value
         case int():
-            return value if abs(value) <= _SAFE_INTEGER else _as_double(value)
+            return value if abs(value) <= SAFE_INTEGER else _as_double(value)
         case datetime():
             at = EPOCH + (value - EPOCH)
             return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"

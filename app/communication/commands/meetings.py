@@ -25,7 +25,8 @@ from app.execution.commands.tasks import add_task, note_creation
 from app.execution.rules.intake import LONGEST_TITLE
 from app.execution.rules.threads import ready
 from app.execution.rules.work import BUDGETS
-from app.execution.standing import ASSIGNABLE, allows, hold_instances, hold_mode, policies_for
+from app.execution.standing import ASSIGNABLE, allows, hold_instances, hold_mode
+from app.governance.loading import policies_for
 from app.governance.policy.risk import redact_value
 from app.identity.standing import open_project
 from app.lifecycle import refuse_step

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from app.commands import Refusal, Refused
 from app.execution.moving import assignees_of
-from app.execution.standing import hold_instances, policies_for
+from app.execution.standing import hold_instances
+from app.governance.loading import policies_for
 from app.registry.commands import mode_of
 from app.unit_of_work import UnitOfWork
 from db.enums import InstanceState, OperatorMode, TaskSource

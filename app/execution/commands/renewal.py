@@ -13,9 +13,9 @@ from sqlalchemy import and_, case, func, select, text, update
 from app.auth.actor import ActorKind
 from app.commands import Done, command
 from app.execution.holding import return_held
-from app.execution.standing import policies_for
 from app.governance.budgets import CONTAINED
 from app.governance.deciding import OPEN, lock_requests, settle
+from app.governance.loading import policies_for
 from app.governance.policy import EffectivePolicy
 from app.governance.policy.budget import narrowed
 from app.governance.spend import next_reset, reset_if_due, zone_of

@@ -11,9 +11,10 @@ from app.auth.actor import ActorKind
 from app.commands import Done, Refusal, Refused, command
 from app.execution.machines import EXECUTION_REQUEST
 from app.execution.rules.executors import RISKS, executor_for
-from app.execution.standing import allows, hold_instances, hold_mode, is_agent, policies_for
+from app.execution.standing import allows, hold_instances, hold_mode, is_agent
 from app.governance.asking import exact_hash, refused_input
 from app.governance.commands.policy import evaluate_policy
+from app.governance.loading import policies_for
 from app.governance.policy import ActionType, EffectivePolicy
 from app.governance.policy.risk import redact, redact_value
 from app.lifecycle import refuse_step

@@ -14,8 +14,9 @@ from app.execution.ending import Subjects, Usage, charge, end_run, hold_spent_ta
 from app.execution.machines import RUN, TASK
 from app.execution.refs import run_refs
 from app.execution.rules.prices import Tokens
-from app.execution.standing import hold_mode, is_agent, policies_for
+from app.execution.standing import hold_mode, is_agent
 from app.governance.commands.policy import evaluate_policy
+from app.governance.loading import policies_for
 from app.governance.policy import ActionType
 from app.governance.policy.budget import narrowed
 from app.governance.policy.risk import redact

@@ -18,7 +18,8 @@ from app.execution.commands.values import MINUTES, money_of, refuse_texts, refus
 from app.execution.moving import assign_to, assignees_of
 from app.execution.rules.intake import clean_labels
 from app.execution.rules.work import BUDGETS, TERMINAL
-from app.execution.standing import allows, hold_mode, is_agent, lock_task, policies_for, refuse_assignees
+from app.execution.standing import allows, hold_mode, is_agent, lock_task, refuse_assignees
+from app.governance.loading import policies_for
 from app.identity.standing import open_project
 from app.redaction import is_hidden, title_of
 from app.rows import edit

@@ -11,7 +11,7 @@ from app.auth.actor import ActorKind
 from app.commands import Done, command
 from app.execution.ending import end_run, lock_subjects
 from app.execution.rules.work import RUN_CAP
-from app.execution.standing import policies_for
+from app.governance.loading import policies_for
 from app.governance.policy import EffectivePolicy
 from app.unit_of_work import UnitOfWork
 from db.enums import OpEventType, RunStatus

@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 
 from app.auth.actor import ActorKind
 from app.commands import Done, command
-from app.governance.loading import policies_in, policies_statement
+from app.governance.loading import policies_for
 from app.governance.policy import EffectivePolicy
 from app.governance.policy.spawning import TTL_MS
 from app.registry.commands.instances import move_instance
@@ -62,7 +62,7 @@ async def retire_children(uow: UnitOfWork, limit: int = BATCH) -> Done:
     )
     living = list(await uow.session.execute(statement))
     parents = list({row.parent_instance_id for row in living})
-    policies = policies_in(await uow.session.execute(policies_statement(uow.tenant_id, parents))) if parents else {}
+    policies = await policies_for(uow, parents) if parents else {}
     due = {row.id: why for row in living if (why := _why(row, policies[row.parent_instance_id], uow.now)) is not None}
     ids = list(due)[:limit]
     retired = 0

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import orjson
 import structlog
-from sqlalchemy.exc import DBAPIError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -23,7 +22,7 @@ from app.http.refusals import status_of
 from app.telemetry.http import AT_ONCE, House, caller_of, discard, pieces
 from app.telemetry.otlp.spans import NotTraces, Span, decode_json, decode_protobuf, in_whole_traces
 from app.unit_of_work import run
-from db.pool import OF_THE_DRIVER
+from db.pool import OF_THE_DATABASE
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Bytes of a body, inflated."""
@@ -67,7 +66,7 @@ class Traces:
             await discard(request)
             status, told, headers = status_of(error)
             return _failure(media_type, status, told.message, headers)
-        except (DBAPIError, TimeoutError, *OF_THE_DRIVER):
+        except OF_THE_DATABASE:
             log.error("traces_failed", exc_info=True)
             return _failure(media_type, 503, "The database failed. Send the same again.", {"Retry-After": "1"})
         finally:

@@ -17,7 +17,8 @@ from app.commands import Done, Refusal, Refused, command
 from app.execution.commands.tasks import add_task, note_creation
 from app.execution.moving import assign_to, move_task
 from app.execution.rules.work import BUDGETS, LONGEST_CONTENT
-from app.execution.standing import hold_instances, hold_mode, policies_for
+from app.execution.standing import hold_instances, hold_mode
+from app.governance.loading import policies_for
 from app.registry.commands import mode_of
 from app.unit_of_work import UnitOfWork
 from app.workflow.rules.running import holds, learned, missing_names, rendered
