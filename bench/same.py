@@ -18,7 +18,8 @@ from app.auth.permissions import SYSTEM_ROLES
 from app.auth.scope import Grants
 from app.graph.documents import Documents, Operation
 from app.graph.limits import Limits
-from app.query.plan import Plan, Run
+from app.query.levels import Run
+from app.query.plan import Plan
 from app.query.selection import Planner
 from app.schema import schema
 from bench.queries import QUERIES

@@ -1,6 +1,9 @@
 """Reading, compiled: a validated selection becomes a plan, the plan a statement or a few, their rows the bytes to send.
 
-    plan.py         what a selection reads and how its rows hang together; run for each request
+    plan.py         what an operation reads, root field by root field; run for each request
+    levels.py       one execution of a plan, and what each level of rows asks of it
+    lookups.py      rows by their ids, and what hangs on rows by an id that they have
+    lists.py        lists with pages, and the short ones without
     selection.py    a selection -> a plan
     rows.py         what one statement reads of each row, and the expression that writes the row
     columns.py      how each kind of column is read and written

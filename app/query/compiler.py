@@ -18,8 +18,9 @@ from app.graph.context import OperationContext
 from app.graph.documents import Lru, Operation
 from app.graph.execution import Answered
 from app.query.columns import Differently, Impossible
+from app.query.levels import Run
 from app.query.payload import Payload
-from app.query.plan import Plan, Run
+from app.query.plan import Plan
 from app.query.selection import Planner
 from app.query.sharing import Sharing
 from app.query.statements import Statement

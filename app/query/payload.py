@@ -16,7 +16,8 @@ from app.graph.context import OperationContext
 from app.graph.fields import OfOutcome
 from app.query.columns import Differently
 from app.query.json_values import JsonValue
-from app.query.plan import Run, Single, found_of
+from app.query.levels import Run
+from app.query.lookups import Single, found_of
 from app.query.statements import beside
 
 Outcome: TypeAlias = "Done | Refused"

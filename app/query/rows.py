@@ -21,7 +21,7 @@ from app.query.columns import Differently, as_stored, read
 from app.query.statements import Writer
 
 if TYPE_CHECKING:
-    from app.query.plan import Child
+    from app.query.levels import Child
 
 MOST_JOINS: Final = 8
 """Tables that are joined to one list; beyond this Postgres no longer looks at every order of them."""

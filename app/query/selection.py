@@ -35,25 +35,10 @@ from app.graph.fields import GraphField, OfRow
 from app.graph.registry import ENTITIES, EntityType, PointsTo, Relation, Through, ToMany, ToOne
 from app.query.columns import Differently, Impossible, Write, read, stored, writer
 from app.query.json_values import JsonValue
+from app.query.lists import Edges, ListedChild, PageInfo, Pages, Part, TotalCount, TypeName
+from app.query.lookups import JsonChild, PointsToChild, Single, ToOneChild
 from app.query.payload import Constant, NoErrors, Payload, PayloadPart, RowsPart, ValuePart
-from app.query.plan import (
-    Edges,
-    JsonChild,
-    ListedChild,
-    PageInfo,
-    Pages,
-    Part,
-    Plan,
-    PointsToChild,
-    Root,
-    RootList,
-    RootNodes,
-    RootRow,
-    Single,
-    ToOneChild,
-    TotalCount,
-    TypeName,
-)
+from app.query.plan import Plan, Root, RootList, RootNodes, RootRow
 from app.query.rows import MOST_JOINS, Rows
 from app.query.statements import CALLER
 
