@@ -50,10 +50,10 @@ from app.http.headers import RequestHeaders
 from app.http.limits import EdgeLimits
 from app.http.negotiation import RESPONSES, STATUS, Media, negotiate, negotiate_stream, retry_after, status_of
 from app.http.request_id import LATER, WHOLE, request_id
+from app.http.sockets import Sockets
 from app.http.streaming import stream, until_gone
 from app.http.streams import Message, Outbox, SourceStreams, Stream, Streams
 from app.http.tasks import cancelled
-from app.http.websocket import Sockets
 
 Page: TypeAlias = Callable[[Request], Awaitable[Response]]
 

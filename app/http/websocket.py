@@ -1,4 +1,4 @@
-"""Sockets: graphql-transport-ws, with none of the traps 14 to 17.
+"""One socket: graphql-transport-ws, with none of the traps 14 to 17.
 
 A socket is read by one task; a query or mutation is another, and a subscription none: its events come into the
 socket's queue, which a task empties while there is something in it. Whichever side ends the socket, all of that is over
@@ -8,28 +8,23 @@ before the handler returns, and every subscription is closed: a client that vani
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import structlog
 from graphql import OperationType
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from app.graph.documents import Operation, Refused
-from app.graph.errors import FormattedError, GraphError, RateLimited, Timeout, Unauthenticated, Unavailable, masked
-from app.graph.execution import Executor, Outcome
+from app.graph.errors import GraphError, RateLimited, Timeout, Unauthenticated, Unavailable, masked
+from app.graph.execution import Outcome
 from app.http.body import encode
-from app.http.caller import TENANT_HEADER, Authenticate, Caller, OpenContextFor, Renew
-from app.http.connections import Connections
+from app.http.caller import TENANT_HEADER, Caller
 from app.http.limits import EdgeLimits
 from app.http.messages import (
-    SUBPROTOCOL,
     BadMessage,
     ClientMessage,
     Close,
@@ -42,10 +37,12 @@ from app.http.messages import (
 )
 from app.http.request_id import request_id
 from app.http.server import TEXTS
-from app.http.streams import Message, Stream, Streams
+from app.http.socket_subscription import Ending, SocketSubscription
+from app.http.streams import Message
 from app.http.tasks import cancelled
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.http")
+if TYPE_CHECKING:
+    from app.http.sockets import Sockets
 
 _LAST_WORDS_SECONDS: Final = 2.0
 """How long a socket that is about to close may take for what is still to be said."""
@@ -57,68 +54,7 @@ _LONGEST_TIMER: Final = 86_400.0
 """Seconds; a token may outlive what the event loop's clock takes, so its end is looked at once a day."""
 
 
-class Sockets:
-    """The open sockets of this process, and the ASGI application for new ones."""
-
-    def __init__(
-        self,
-        executor: Executor,
-        authenticate: Authenticate,
-        context_factory: OpenContextFor,
-        streams: Streams,
-        counted: Connections,
-        limits: EdgeLimits,
-        renew: Renew | None = None,
-    ) -> None:
-        """`streams` fills subscriptions; `counted` knows how many connections each caller has; `renew` looks at a
-        caller again before each operation, since a socket may be older than what its caller may do."""
-        self.executor = executor
-        self.authenticate = authenticate
-        self.open_context = context_factory
-        self.streams = streams
-        self.counted = counted
-        self.limits = limits
-        self.renew = renew
-        self._open: set[_Socket] = set()
-        self._draining = False
-
-    @property
-    def connections(self) -> int:
-        """Open sockets."""
-        return len(self._open)
-
-    @property
-    def operations(self) -> int:
-        """Operations that run on them."""
-        return sum(socket.running for socket in self._open)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()  # websocket.connect
-        if SUBPROTOCOL not in scope["subprotocols"]:
-            await send({"type": "websocket.accept"})
-            await _close(send, Close.NOT_ACCEPTABLE, f"Use the subprotocol {SUBPROTOCOL}")
-            return
-        await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-        if self._draining:
-            await _close(send, Close.SERVICE_RESTART, "The gateway is stopping")
-            return
-        if len(self._open) >= self.limits.ws_max_connections:
-            await _close(send, Close.TRY_AGAIN_LATER, "Too many open sockets")
-            return
-        socket = _Socket(self, scope, receive, send)
-        self._open.add(socket)
-        try:
-            await socket.run()
-        finally:
-            self._open.discard(socket)
-
-    async def drain(self, seconds: float) -> None:
-        """Let every socket come to its end: subscriptions complete, queries and mutations get `seconds` to finish."""
-        self._draining = True
-        await asyncio.gather(*(socket.drain(seconds) for socket in list(self._open)))
-
-
-class _Socket:
+class Socket:
     """One connection."""
 
     def __init__(self, house: Sockets, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,8 +68,8 @@ class _Socket:
         self._caller: Caller | None = None
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # those too that were completed and are still on their way out
-        self._streams: dict[str, _Subscription] = {}
-        self._queue: deque[tuple[_Subscription, Message | _Ending]] = deque()
+        self._streams: dict[str, SocketSubscription] = {}
+        self._queue: deque[tuple[SocketSubscription, Message | Ending]] = deque()
         self._emptying: asyncio.Task[None] | None = None
         self._takes_several = TEXTS in scope.get("extensions", {})
         self._ending: asyncio.Future[tuple[Close, str] | None] = asyncio.get_running_loop().create_future()
@@ -147,6 +83,7 @@ class _Socket:
 
     @property
     def running(self) -> int:
+        """Operations that run on it, subscriptions counted."""
         return len(self._operations) + len(self._streams)
 
     async def run(self) -> None:
@@ -160,7 +97,7 @@ class _Socket:
             if ending is not None and not self._gone:
                 await self._emptied(_LAST_WORDS_SECONDS)
                 self._gone = True
-                await _close(self._send_event, *ending)
+                await close_socket(self._send_event, *ending)
         finally:
             self._gone = True
             self._stop_timer()
@@ -340,7 +277,7 @@ class _Socket:
         caller: Caller,
         identity: str,
     ) -> None:
-        subscription = _Subscription(self, identifier)
+        subscription = SocketSubscription(self, identifier)
         try:
             stream = await self._house.streams.subscribe(operation, variables, caller, identity, subscription)
         except BaseException:
@@ -354,13 +291,13 @@ class _Socket:
 
     # Subscriptions
 
-    def put(self, subscription: _Subscription, what: Message | _Ending) -> None:
+    def put(self, subscription: SocketSubscription, what: Message | Ending) -> None:
         """Queue something of a subscription."""
         self._queue.append((subscription, what))
         if self._emptying is None:
             self._emptying = asyncio.create_task(self._empty(), name="socket-queue")
 
-    def left(self, subscription: _Subscription) -> None:
+    def left(self, subscription: SocketSubscription) -> None:
         """A subscription has come to its end."""
         if self._streams.get(subscription.identifier) is subscription:
             del self._streams[subscription.identifier]
@@ -388,7 +325,7 @@ class _Socket:
             if self._gone:
                 self._queue.clear()
 
-    async def _send_events(self, subscription: _Subscription, first: Message) -> None:
+    async def _send_events(self, subscription: SocketSubscription, first: Message) -> None:
         """Send an event, and with it those behind it, as many as go well into one write."""
         subscription.sent(first)
         if not self._takes_several:
@@ -429,79 +366,6 @@ class _Socket:
             self._end(None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    """The end of a subscription, in the queue behind its events."""
-
-    errors: Sequence[FormattedError]
-    final: bool
-
-
-class _Subscription:
-    """A subscription on a socket: a sink, and with no task of its own."""
-
-    __slots__ = ("_bytes", "_room", "_socket", "_waiting", "ending", "identifier", "over", "prefix", "stream")
-
-    def __init__(self, socket: _Socket, identifier: str) -> None:
-        self._socket = socket
-        self.identifier = identifier
-        self.prefix = b'{"type":"next","id":' + json.dumps(identifier).encode() + b',"payload":'
-        self.stream: Stream | None = None
-        self.over = False
-        self.ending = False
-        self._waiting = 0
-        self._bytes = 0
-        self._room: asyncio.Future[None] | None = None
-
-    def send(self, message: Message) -> bool:
-        """Queue an event, unless as much waits as may wait."""
-        if self.over or self.ending:
-            return True  # nobody is there to be slow
-        limits, size = self._socket.limits, len(message.payload)
-        if self._waiting >= limits.queue_messages or (self._waiting and self._bytes + size > limits.queue_bytes):
-            return False
-        self._waiting += 1
-        self._bytes += size
-        self._socket.put(self, message)
-        return True
-
-    def sent(self, message: Message) -> None:
-        """An event left the queue."""
-        self._waiting -= 1
-        self._bytes -= len(message.payload)
-        if self._room is not None and self._has_room():
-            self._room.set_result(None)
-            self._room = None
-
-    async def room(self) -> None:
-        """Return once at most half of what may wait does."""
-        if not self._has_room() and not self.over:
-            if self._room is None:
-                self._room = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._room)
-
-    def _has_room(self) -> bool:
-        limits = self._socket.limits
-        return 2 * self._waiting <= limits.queue_messages and 2 * self._bytes <= limits.queue_bytes
-
-    def finish(self, errors: Sequence[FormattedError], *, final: bool = False) -> None:
-        """End behind what is queued."""
-        if not self.ending and not self.over:
-            self.ending = True
-            self._socket.put(self, _Ending(errors, final))
-
-    def close(self) -> None:
-        """The client wants no more, or has been told everything."""
-        if self.over:
-            return
-        self.over = True
-        self._socket.left(self)
-        if self._room is not None:
-            self._room.cancel()
-        if self.stream is not None:
-            self.stream.close()
-
-
 def _text(payload: dict[str, Any], name: str) -> str | None:
     """A text of the payload, under its name in small or with a capital. Raises `BadMessage` if it is no text."""
     value = payload.get(name, payload.get(name.capitalize()))
@@ -510,5 +374,6 @@ def _text(payload: dict[str, Any], name: str) -> str | None:
     return value
 
 
-async def _close(send: Send, code: Close, reason: str) -> None:
+async def close_socket(send: Send, code: Close, reason: str) -> None:
+    """Close a socket that was accepted; of the reason, what a close frame has room for."""
     await send({"type": "websocket.close", "code": int(code), "reason": close_reason(reason)})
