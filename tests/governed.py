@@ -8,7 +8,7 @@ import pytest
 
 from app.auth.actor import Actor
 from app.commands import Done, Refused
-from app.unit_of_work import run
+from app.running import run
 from db import models
 from db.enums import ApprovalDecision, EvalStatus, LifecycleState
 from db.ids import new_id

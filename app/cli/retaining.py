@@ -17,8 +17,8 @@ from app.auth.actor import NO_TENANT, system_actor
 from app.cli.failing import CommandError
 from app.commands import Done
 from app.database import find_connections, open_database
+from app.running import run
 from app.settings import Settings
-from app.unit_of_work import run
 from db.models import Tenant
 from db.session import Database
 

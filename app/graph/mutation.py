@@ -26,7 +26,8 @@ from app.graph.ids import global_id
 from app.graph.inputs import INPUTS, InputField, OverLong, arguments_of, given
 from app.graph.registry import ENTITIES, TYPES, Named, camel
 from app.idempotency import LONGEST_KEY, Key
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db.enums import ChangeRecordType
 
 _CODES: Final[Mapping[Refusal, str]] = {

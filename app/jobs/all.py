@@ -18,7 +18,7 @@ from app.live.upkeep import forget_row_changes
 from app.notification.fanout import fan_out
 from app.registry.commands import children as _children  # noqa: F401
 from app.registry.commands import sweep as _sweep  # noqa: F401
-from app.unit_of_work import run, run_as_system
+from app.running import run, run_as_system
 from app.workflow.ticking import tick
 from db.session import Database
 

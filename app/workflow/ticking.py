@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import text
 
 from app.auth.actor import system_actor
-from app.unit_of_work import run_as_system
+from app.running import run_as_system
 from db.session import Database
 
 BATCH: Final = 200

@@ -23,7 +23,7 @@ from app.governance.machines import DEPLOYMENT
 from app.lifecycle import Machine
 from app.registry.machines import INSTANCE, VERSION
 from app.registry.rules import genome_hash
-from app.unit_of_work import run
+from app.running import run
 from db import models
 from db.base import Model
 from db.connections import Connections

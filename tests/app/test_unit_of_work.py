@@ -14,7 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from app.auth.actor import Actor, ActorKind
 from app.commands import COMMANDS, Command, Done, Refusal, Refused
 from app.idempotency import Key
-from app.unit_of_work import RETRIES, PermissionDenied, RefusedAfterChange, UnitOfWork, run
+from app.running import RETRIES, RefusedAfterChange, run
+from app.unit_of_work import PermissionDenied, UnitOfWork
 from db import models
 from db.base import Model
 from db.enums import ChangeRecordType, OpEventType

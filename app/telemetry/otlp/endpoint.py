@@ -19,9 +19,9 @@ from app.commands import Done
 from app.graph.errors import BadUserInput, GraphError, OperationTooComplex, RateLimited
 from app.http.body import HttpRefusal
 from app.http.refusals import status_of
+from app.running import run
 from app.telemetry.http import AT_ONCE, House, caller_of, discard, pieces
 from app.telemetry.otlp.spans import NotTraces, Span, decode_json, decode_protobuf, in_whole_traces
-from app.unit_of_work import run
 from db.pool import OF_THE_DATABASE
 
 MOST_BYTES: Final = 16 * 1024 * 1024

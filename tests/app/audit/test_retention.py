@@ -21,8 +21,9 @@ from app.cli import retaining
 from app.commands import Done, Refused
 from app.jobs.all import JOBS
 from app.jobs.loop import Jobs
+from app.running import run
 from app.settings import Settings
-from app.unit_of_work import PermissionDenied, run
+from app.unit_of_work import PermissionDenied
 from db import models, roles
 from db.connections import Connections, embedded_connections
 from db.embedded import SUPERUSER, EmbeddedPostgres

@@ -12,7 +12,7 @@ import pytest
 
 from app.cli.failing import CommandError
 from app.cli.verifying import verify
-from app.unit_of_work import run
+from app.running import run
 from db import models
 from db.session import Database
 from tests.asking import ask

@@ -14,7 +14,8 @@ from app.auth.actor import Actor
 from app.commands import Done, Refusal, Refused
 from app.communication.machines import MEETING
 from app.communication.rules.meetings import MOST_ITEMS
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db import models
 from db.enums import (
     ActorType,

@@ -14,7 +14,8 @@ from app.commands import Done, Refusal, Refused
 from app.communication.machines import TELEGRAPH_MESSAGE
 from app.graph.ids import global_id
 from app.idempotency import Key
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db import models
 from db.enums import (
     ActorType,

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from app.auth.actor import Actor, instance_actor, system_actor
 from app.commands import Done, Refused
-from app.unit_of_work import run
+from app.running import run
 from db import models
 from db.enums import ActorType, ApprovalDecision, InstanceState, OperatorMode, TaskStatus, TaskType
 from db.ids import new_id

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from app.commands import Done, Refusal, Refused
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db import models
 from db.connections import Connections
 from db.enums import (
@@ -247,7 +248,7 @@ async def test_two_hundred_agents_claim_at_once_and_each_task_is_claimed_once(
     desk: Desk, connections: Connections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One queue of 200 tasks: nobody gets nothing, nobody gets what another got, and no deadlock is tried again."""
-    monkeypatch.setattr("app.unit_of_work.RETRIES", 0)
+    monkeypatch.setattr("app.running.RETRIES", 0)
     agents = await desk.agents(200)
     tasks = [
         models.Task(id=new_id(), project_id=desk.tenant.project.id, title=f"{at}", type=TaskType.OPS, status=T.INBOX)

@@ -16,7 +16,8 @@ from app.execution.machines import EXECUTION_REQUEST
 from app.execution.rules.executors import executor_for
 from app.governance.rules import ApprovalChoice
 from app.notification.fanout import fan_out
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db import models
 from db.enums import (
     ActorType,

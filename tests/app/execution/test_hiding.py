@@ -9,7 +9,7 @@ import pytest
 from app.auth.actor import Actor
 from app.commands import Done
 from app.graph.registry import ENTITIES
-from app.unit_of_work import run
+from app.running import run
 from db import models
 from db.base import JsonObject
 from db.enums import ActorType, MessageType, ReviewType, TaskStatus, TaskType

@@ -14,7 +14,7 @@ from app.commands import Done
 from app.execution.commands.loops import BATCH
 from app.execution.looping import DEFAULTS, find_loops
 from app.governance.loading import policies_in, policies_statement
-from app.unit_of_work import run_as_system
+from app.running import run_as_system
 from db import models
 from db.enums import (
     ActorType,

@@ -11,7 +11,8 @@ from app.auth.actor import Actor
 from app.commands import Done, Refusal, Refused
 from app.execution.machines import REVIEW
 from app.graph.ids import global_id
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db import models
 from db.enums import (
     ActorType,

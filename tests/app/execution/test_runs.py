@@ -20,7 +20,8 @@ from app.execution.rules.prices import PRICES, Price, Tokens, cost_of, is_mismat
 from app.governance.rules import ApprovalChoice
 from app.governance.spend import next_reset, reset_if_due
 from app.idempotency import Key
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db import models
 from db.enums import (
     ActorType,

@@ -12,7 +12,8 @@ import pytest
 from app.commands import Done, Refusal, Refused
 from app.graph.ids import global_id
 from app.idempotency import Key
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db import models
 from db.connections import Connections
 from db.enums import InstanceState, OperatorMode, TaskSource, TaskStatus, TaskType

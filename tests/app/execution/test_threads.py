@@ -13,7 +13,8 @@ from app.commands import Done, Refusal, Refused
 from app.execution.rules.threads import LONGEST_MESSAGE, mentions_in, plan_text, progress_text
 from app.idempotency import Key
 from app.notification.fanout import fan_out
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db import models
 from db.enums import InstanceState, MessageType, NotificationType, OperatorMode, OpEventType
 from db.ids import new_id

@@ -15,7 +15,7 @@ from app.execution.commands.tool_calls import MOST_RETRIES
 from app.execution.machines import TOOL_CALL
 from app.governance.policy.action import args_hash
 from app.governance.rules import ApprovalChoice
-from app.unit_of_work import run, run_as_system
+from app.running import run, run_as_system
 from db import models
 from db.canonical import canonical_hash
 from db.enums import (

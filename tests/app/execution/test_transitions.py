@@ -11,7 +11,7 @@ from app.commands import Done, Refusal, Refused
 from app.governance.policy import ActionType
 from app.governance.rules import ApprovalChoice
 from app.idempotency import Key
-from app.unit_of_work import run
+from app.running import run
 from db import models
 from db.enums import ActorType, ApprovalDecision, InstanceState, OperatorMode, TaskStatus, TaskType
 from db.ids import new_id

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from app.auth.actor import Actor
 from app.commands import Done, Refused
 from app.governance.rules import ApprovalChoice
-from app.unit_of_work import run, run_as_system
+from app.running import run, run_as_system
 from db import models
 from db.enums import (
     ApprovalDecision,

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from app.commands import Done, Refused
-from app.unit_of_work import run
+from app.running import run
 from db import models
 from db.enums import DeploymentStatus, InstanceState, LifecycleState
 from db.ids import new_id

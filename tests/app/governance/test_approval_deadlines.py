@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import update
 
 from app.governance.rules import ApprovalChoice
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db import models
 from db.enums import (
     InstanceState,

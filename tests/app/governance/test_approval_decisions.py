@@ -10,7 +10,8 @@ from sqlalchemy import update
 
 from app.commands import Done, Refused
 from app.governance.rules import ApprovalChoice
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db import models
 from db.enums import (
     ApprovalDecision,

@@ -12,7 +12,8 @@ from app.governance.machines import APPROVAL
 from app.governance.rules import ALWAYS_DECIDED, REQUEST_TARGETS, REQUEST_TYPES
 from app.graph.ids import global_id
 from app.lifecycle import allowed_from, refuse_step
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db import models
 from db.enums import (
     ActorType,

@@ -16,8 +16,8 @@ from app.auth.keys import derive_key
 from app.auth.tokens import LocalTokens
 from app.commands import Done, Refused
 from app.idempotency import Key
+from app.running import run
 from app.sealing import Seal
-from app.unit_of_work import run
 from db.base import Model
 from db.enums import ChangeRecordType
 from db.ids import new_id

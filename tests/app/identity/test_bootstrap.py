@@ -9,7 +9,8 @@ from app.auth.permissions import PERMISSIONS, SYSTEM_ROLES
 from app.commands import Done, Refusal, Refused
 from app.governance.defaults import default_envelope
 from app.idempotency import Key
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db.enums import ActorType, ChangeRecordType
 from db.logs import verify_chain
 from db.models import (

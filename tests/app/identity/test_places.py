@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from app.commands import Done, Refusal, Refused
+from app.running import run
 from app.sealing import Seal
-from app.unit_of_work import PermissionDenied, run
+from app.unit_of_work import PermissionDenied
 from db.enums import InstanceState, LifecycleState, TaskStatus
 from db.ids import new_id
 from db.models import AgentInstance, AgentTemplate, AgentVersion, Environment, Project, Task

@@ -10,7 +10,8 @@ from app.graph.errors import Unauthenticated
 from app.identity.commands import privacy
 from app.identity.rules import pseudonym
 from app.jobs.all import JOBS
-from app.unit_of_work import PermissionDenied, run_as_system
+from app.running import run_as_system
+from app.unit_of_work import PermissionDenied
 from db.enums import (
     ActorType,
     AuditSeverity,

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from app.commands import Refusal, Refused
+from app.running import run
 from app.sealing import Seal
-from app.unit_of_work import PermissionDenied, run
+from app.unit_of_work import PermissionDenied
 from db.enums import ChangeRecordType, ProviderType
 from db.models import Provider
 from tests.app.identity.stage import SECRET, Stage

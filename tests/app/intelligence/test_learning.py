@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.commands import Done
-from app.unit_of_work import run
+from app.running import run
 from db import models
 from db.connections import Connections
 from db.enums import TaskStatus, TaskType

@@ -15,7 +15,7 @@ from app.commands import Done
 from app.execution.commands.renewal import BATCH
 from app.governance.spend import next_reset
 from app.jobs.all import JOBS, sweep
-from app.unit_of_work import run_as_system
+from app.running import run_as_system
 from db import models
 from db.enums import (
     AlertStatus,

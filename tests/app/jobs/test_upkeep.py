@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.unit_of_work import run_as_system
+from app.running import run_as_system
 from db import models
 from db.enums import InstanceState, RunStatus, TaskStatus, TaskType
 from db.ids import new_id

@@ -15,7 +15,7 @@ from app.graph.context import OperationContext
 from app.live import pulse_group
 from app.live.row_group import COALESCE_SECONDS
 from app.live.tails import Changed, RowTail
-from app.unit_of_work import run
+from app.running import run
 from db import models, roles
 from db.connections import Connections
 from db.enums import AlertSeverity, OpEventType

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.auth.actor import instance_actor
 from app.auth.scope import Assignment, Grants
 from app.commands import Done, Refusal, Refused
-from app.unit_of_work import run
+from app.running import run
 from db import models
 from db.enums import InstanceState, NotificationChannel, NotificationSeverity, NotificationType
 from db.ids import new_id

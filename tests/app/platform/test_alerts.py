@@ -14,7 +14,8 @@ from app.auth.scope import Assignment, Grants
 from app.commands import Done, Refusal, Refused, command
 from app.notification.fanout import fan_out
 from app.platform.machines import ALERT
-from app.unit_of_work import PermissionDenied, UnitOfWork, run_as_system
+from app.running import run_as_system
+from app.unit_of_work import PermissionDenied, UnitOfWork
 from db import models
 from db.enums import AlertSeverity, AlertStatus
 from db.ids import new_id

@@ -8,7 +8,8 @@ import pytest
 
 from app.auth.actor import Actor
 from app.commands import Done, Refusal, Refused
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db import models
 from db.enums import CaptureType
 from db.ids import new_id

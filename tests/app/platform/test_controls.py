@@ -14,7 +14,7 @@ from app.auth.scope import TENANT_WIDE, Grants, Scope
 from app.commands import Done, Refused
 from app.graph.ids import global_id
 from app.platform.rules import STOPPED_WORK, Standing, under
-from app.unit_of_work import run_as_system
+from app.running import run_as_system
 from db import models
 from db.base import Model
 from db.enums import (

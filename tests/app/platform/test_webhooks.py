@@ -15,7 +15,7 @@ from app.graph.ids import global_id
 from app.idempotency import Key
 from app.platform import addresses
 from app.platform.rules.webhooks import EVENTS, Happening, events_fault, is_public, reaches, url_fault
-from app.unit_of_work import run
+from app.running import run
 from db import models
 from db.enums import TaskType, WebhookDeliveryStatus
 from db.ids import new_id

@@ -15,7 +15,8 @@ from app.auth.actor import Actor
 from app.commands import Done, Refusal, Refused
 from app.governance.rules import ApprovalChoice
 from app.registry.rules import genome_hash
-from app.unit_of_work import PermissionDenied, run
+from app.running import run
+from app.unit_of_work import PermissionDenied
 from db import models
 from db.enums import ChangeRecordType, InstanceState, LifecycleState, OperatorMode, TaskStatus, TaskType
 from db.ids import new_id

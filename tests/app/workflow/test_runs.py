@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from app.commands import Done, Refusal, Refused
 from app.governance.rules import ApprovalChoice
-from app.unit_of_work import run_as_system
+from app.running import run_as_system
 from app.workflow.machines import WORKFLOW_RUN, WORKFLOW_STEP
 from app.workflow.ticking import due_runs, tick
 from db import models
