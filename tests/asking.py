@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.auth.actor import Actor
 from app.graph.context import OperationContext
-from app.graph.execution import Executor, GraphQLRequest, Hooks
+from app.graph.execution import Executor, Hooks
 from app.graph.reading import refuse_unreadable
+from app.graph.request import GraphQLRequest
 from app.query.compiler import Compiler
 from app.schema import schema
 from app.sealing import Seal

@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, TypeVar
 from graphql import (
     DirectiveNode,
     DocumentNode,
+    FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLInputType,
@@ -25,6 +26,7 @@ from graphql import (
     GraphQLSyntaxError,
     OperationDefinitionNode,
     OperationType,
+    SelectionSetNode,
     VariableNode,
     Visitor,
     get_nullable_type,
@@ -93,6 +95,27 @@ class Operation:
     def types(self) -> Mapping[str, TypeUse]:
         """Every composite type that the operation can reach, by name, with the path where it first does."""
         return self.measures.types
+
+    @property
+    def asks_for_schema_only(self) -> bool:
+        """Whether its root fields are those of introspection alone."""
+        return self.measures.introspection > 0 and all(
+            isinstance(selection, FieldNode) and selection.name.value in ("__schema", "__type", "__typename")
+            for selection in self.node.selection_set.selections
+        )
+
+    def narrowed(self, fields: Sequence[FieldNode]) -> DocumentNode:
+        """The document with these root fields alone in its operation."""
+        node = self.node
+        alone = OperationDefinitionNode(
+            loc=node.loc,
+            operation=node.operation,
+            name=node.name,
+            variable_definitions=node.variable_definitions,
+            directives=node.directives,
+            selection_set=SelectionSetNode(loc=node.selection_set.loc, selections=tuple(fields)),
+        )
+        return DocumentNode(definitions=(alone, *self.document.fragments.values()))
 
 
 @dataclass(frozen=True, slots=True)

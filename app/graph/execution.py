@@ -23,53 +23,22 @@ import msgspec
 import msgspec.structs
 import orjson
 import strawberry
-from graphql import (
-    DocumentNode,
-    ExecutionResult,
-    FieldNode,
-    GraphQLError,
-    OperationDefinitionNode,
-    OperationType,
-    SelectionSetNode,
-    Undefined,
-    coerce_input_value,
-    get_named_type,
-    is_input_object_type,
-)
+from graphql import DocumentNode, ExecutionResult, FieldNode, GraphQLError, OperationType
 from graphql.execution import Executor as CoreExecutor
 from graphql.execution import create_source_event_stream
-from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
+from graphql.execution.values import VariableValues, get_variable_values
 from strawberry.execution import optimized_is_awaitable
 
 from app.graph.deadlines import Delays, Limit
 from app.graph.documents import Documents, Lru, Operation, Refused
-from app.graph.errors import (
-    BadUserInput,
-    ErrorCode,
-    FormattedError,
-    OperationTooComplex,
-    Timeout,
-    ValidationFailed,
-    masked,
-    present,
-)
+from app.graph.errors import ErrorCode, FormattedError, OperationTooComplex, Timeout, ValidationFailed, masked, present
 from app.graph.limits import Limits
+from app.graph.request import GraphQLRequest, name_of, simple_values
 from app.graph.trusted import Trusted
 from app.log import info
 
 OpenContext: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 """Opens the context of one operation or of one event; closing it lets go of what it holds."""
-
-
-class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
-    """The parameters of a GraphQL request, as every transport carries them. Other members are ignored."""
-
-    query: str | None = None
-    variables: dict[str, Any] | None = None
-    operation_name: str | None = None
-    extensions: dict[str, Any] | None = None
-    document_id: str | None = None
-    """The id of a trusted document, or the hash of one that was sent before (`sha256:…`)."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -189,7 +158,7 @@ class Executor:
 
     def prepare(self, request: GraphQLRequest) -> Operation:
         """The operation that a request names. Raises `Refused`; `refusal` makes that an outcome."""
-        document = self._documents.find(request.query, _name_of(request))
+        document = self._documents.find(request.query, name_of(request))
         return document.operation(request.operation_name)
 
     def refusal(self, refused: Refused, request_id: str) -> Outcome:
@@ -282,7 +251,7 @@ class Executor:
         self, operation: Operation, variables: Mapping[str, Any] | None, context: Any
     ) -> tuple[VariableValues, dict[str, Any]]:
         """Coerce the variables, then ask whether the operation may run and what it costs. Raises `Refused`."""
-        values = _simple_values(operation, variables or {}) or get_variable_values(
+        values = simple_values(operation, variables or {}) or get_variable_values(
             self.schema,
             operation.node.variable_definitions or (),
             dict(variables or {}),
@@ -322,7 +291,7 @@ class Executor:
 
     async def _answer(self, asked: _Asked) -> Outcome:
         operation = asked.operation
-        if not _asks_for_schema_only(operation):
+        if not operation.asks_for_schema_only:
             return await self._shortest(asked)
         # The schema's description is the same for every caller and takes long to write: once is enough.
         variables = orjson.dumps(asked.values.coerced, default=str, option=orjson.OPT_SORT_KEYS)
@@ -360,7 +329,7 @@ class Executor:
     def _executor_of(self, asked: _Asked, fields: Sequence[FieldNode] | None = None) -> CoreExecutor[Any]:
         """graphql-core's executor of the operation, or of these root fields of it."""
         operation = asked.operation
-        document = operation.document.node if fields is None else _reduced(operation, fields)
+        document = operation.document.node if fields is None else operation.narrowed(fields)
         return self._executor(document, operation.name, asked.variables, asked.context)
 
     async def _complete(self, core: CoreExecutor[Any], cost: dict[str, Any], request_id: str) -> Outcome:
@@ -402,46 +371,6 @@ class _Asked(msgspec.Struct, frozen=True):
     request_id: str
 
 
-def _simple_values(operation: Operation, given: Mapping[str, Any]) -> VariableValues | None:
-    """The variables' values where each is given, good and no input object: what graphql-core would make of them.
-
-    None for everything else, which is graphql-core's to judge.
-    """
-    sources: dict[str, VariableValueSource] = {}
-    coerced: dict[str, Any] = {}
-    for signature, leaf in zip(operation.signatures, operation.leaves, strict=True):
-        value = given.get(signature.name, Undefined)
-        if value is Undefined:
-            return None
-        if leaf is not None and value is not None:
-            try:
-                found = leaf.coerce_input_value(value)
-            except Exception:  # whatever is wrong with it, graphql-core says it better
-                return None
-        elif is_input_object_type(get_named_type(signature.type)):
-            return None
-        else:
-            found = coerce_input_value(value, signature.type)
-        if found is Undefined:
-            return None
-        sources[signature.name], coerced[signature.name] = VariableValueSource(signature, value), found
-    return VariableValues(sources, coerced)
-
-
-def _reduced(operation: Operation, fields: Sequence[FieldNode]) -> DocumentNode:
-    """The document with these root fields alone in its operation."""
-    node = operation.node
-    alone = OperationDefinitionNode(
-        loc=node.loc,
-        operation=node.operation,
-        name=node.name,
-        variable_definitions=node.variable_definitions,
-        directives=node.directives,
-        selection_set=SelectionSetNode(loc=node.selection_set.loc, selections=tuple(fields)),
-    )
-    return DocumentNode(definitions=(alone, *operation.document.fragments.values()))
-
-
 class _SourceFailed(Exception):
     """A subscription's source could not be opened; the errors are an execution's, and masked like those."""
 
@@ -453,32 +382,3 @@ class _SourceFailed(Exception):
 def _closing(source: AsyncIterable[Any]) -> AbstractAsyncContextManager[Any]:
     """Closes the source at the end, where it can be closed."""
     return aclosing(source) if isinstance(source, AsyncGenerator) else contextlib.nullcontext()
-
-
-def _asks_for_schema_only(operation: Operation) -> bool:
-    return operation.measures.introspection > 0 and all(
-        isinstance(selection, FieldNode) and selection.name.value in ("__schema", "__type", "__typename")
-        for selection in operation.node.selection_set.selections
-    )
-
-
-def _name_of(request: GraphQLRequest) -> str | None:
-    """What names the document: the hash of an automatic persisted query, or an id. Raises `Refused` where it is
-    malformed, or there is neither a name nor a query."""
-    persisted = (request.extensions or {}).get("persistedQuery")
-    if persisted is None:
-        if request.query is None and request.document_id is None:
-            raise _malformed("The request has no query.", "query")
-        return None if request.query is not None or request.document_id is None else _bare(request.document_id)
-    found = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
-    if not isinstance(found, str):
-        raise _malformed("Give the SHA-256 of the query in hex.", "extensions.persistedQuery.sha256Hash")
-    return found.lower()
-
-
-def _bare(document_id: str) -> str:
-    return document_id.removeprefix("sha256:")
-
-
-def _malformed(message: str, argument: str) -> Refused:
-    return Refused([BadUserInput(message, argument)], ErrorCode.BAD_USER_INPUT, malformed=True)

@@ -16,7 +16,7 @@ import orjson
 from starlette.types import Receive
 
 from app.graph.errors import BadUserInput, GraphError, OperationTooComplex
-from app.graph.execution import GraphQLRequest
+from app.graph.request import GraphQLRequest
 from app.http.headers import RequestHeaders
 
 _PARAMETERS: Final = ("query", "variables", "operationName", "extensions")

@@ -33,7 +33,8 @@ from app.graph.errors import (
     ValidationFailed,
     masked,
 )
-from app.graph.execution import Executor, GraphQLRequest, Later, Outcome, at_once
+from app.graph.execution import Executor, Later, Outcome, at_once
+from app.graph.request import GraphQLRequest
 from app.http.body import (
     ClientGone,
     HttpRefusal,

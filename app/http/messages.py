@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
-from app.graph.execution import GraphQLRequest
+from app.graph.request import GraphQLRequest
 
 SUBPROTOCOL: Final = "graphql-transport-ws"
 

@@ -15,9 +15,10 @@ from sqlalchemy import func, select
 from app.auth.actor import Actor, ActorKind, platform_actor
 from app.graph.context import OperationContext
 from app.graph.documents import Operation
-from app.graph.execution import Answered, Executor, GraphQLRequest, Outcome
+from app.graph.execution import Answered, Executor, Outcome
 from app.graph.fields import GraphField
 from app.graph.registry import ENTITIES, ToOne
+from app.graph.request import GraphQLRequest
 from app.query.compiler import Compiler
 from app.query.payload import Payload
 from app.schema import schema

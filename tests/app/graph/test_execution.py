@@ -15,8 +15,9 @@ from strawberry.extensions import SchemaExtension
 
 from app.graph.documents import Operation, Refused
 from app.graph.errors import Forbidden
-from app.graph.execution import Executor, GraphQLRequest, Hooks, Outcome, Report
+from app.graph.execution import Executor, Hooks, Outcome, Report
 from app.graph.limits import Limits
+from app.graph.request import GraphQLRequest
 from tests.app.http.fleet import SCHEMA, Context, House
 
 

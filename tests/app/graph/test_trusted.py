@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from app.graph.execution import Executor, GraphQLRequest
+from app.graph.execution import Executor
+from app.graph.request import GraphQLRequest
 from app.graph.trusted import Trusted, TrustedUnusable, read_trusted
 from app.schema import schema
 from app.settings import SettingsError

@@ -18,10 +18,11 @@ from app.auth.permissions import SYSTEM_ROLES
 from app.auth.scope import TENANT_WIDE, Grants, Reach, Scope
 from app.graph.context import OperationContext
 from app.graph.documents import Operation
-from app.graph.execution import Answered, Executor, GraphQLRequest, Hooks, Outcome
+from app.graph.execution import Answered, Executor, Hooks, Outcome
 from app.graph.fields import GraphField
 from app.graph.reading import refuse_unreadable
 from app.graph.registry import ENTITIES
+from app.graph.request import GraphQLRequest
 from app.query.compiler import Compiler
 from app.query.plan import Plan
 from app.schema import schema

@@ -15,8 +15,9 @@ import pytest
 from app.auth.actor import Actor
 from app.auth.scope import Grants, Scope
 from app.graph.context import OperationContext
-from app.graph.execution import Executor, GraphQLRequest, Hooks, Outcome
+from app.graph.execution import Executor, Hooks, Outcome
 from app.graph.reading import refuse_unreadable
+from app.graph.request import GraphQLRequest
 from app.query.compiler import Compiler
 from app.query.selection import Planner
 from app.query.statements import Writer

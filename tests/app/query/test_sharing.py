@@ -16,9 +16,10 @@ from sqlalchemy import update
 from app.auth.actor import Actor
 from app.auth.scope import Grants, Scope
 from app.graph.context import OperationContext
-from app.graph.execution import Executor, GraphQLRequest, Hooks, Outcome
+from app.graph.execution import Executor, Hooks, Outcome
 from app.graph.ids import global_id
 from app.graph.reading import refuse_unreadable
+from app.graph.request import GraphQLRequest
 from app.query import sharing
 from app.query.compiler import Compiler
 from app.query.sharing import Sharing

@@ -1,0 +1,72 @@
+"""What a request asks for, as far as it says so itself: its form, the document that it names, its variables' values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from graphql import Undefined, coerce_input_value, get_named_type, is_input_object_type
+from graphql.execution.values import VariableValues, VariableValueSource
+
+from app.graph.documents import Operation, Refused
+from app.graph.errors import BadUserInput, ErrorCode
+
+
+class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
+    """The parameters of a GraphQL request, as every transport carries them. Other members are ignored."""
+
+    query: str | None = None
+    variables: dict[str, Any] | None = None
+    operation_name: str | None = None
+    extensions: dict[str, Any] | None = None
+    document_id: str | None = None
+    """The id of a trusted document, or the hash of one that was sent before (`sha256:…`)."""
+
+
+def name_of(request: GraphQLRequest) -> str | None:
+    """What names the document: the hash of an automatic persisted query, or an id. Raises `Refused` where it is
+    malformed, or there is neither a name nor a query."""
+    persisted = (request.extensions or {}).get("persistedQuery")
+    if persisted is None:
+        if request.query is None and request.document_id is None:
+            raise _malformed("The request has no query.", "query")
+        return None if request.query is not None or request.document_id is None else _bare(request.document_id)
+    found = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
+    if not isinstance(found, str):
+        raise _malformed("Give the SHA-256 of the query in hex.", "extensions.persistedQuery.sha256Hash")
+    return found.lower()
+
+
+def _bare(document_id: str) -> str:
+    return document_id.removeprefix("sha256:")
+
+
+def _malformed(message: str, argument: str) -> Refused:
+    return Refused([BadUserInput(message, argument)], ErrorCode.BAD_USER_INPUT, malformed=True)
+
+
+def simple_values(operation: Operation, given: Mapping[str, Any]) -> VariableValues | None:
+    """The variables' values where each is given, good and no input object: what graphql-core would make of them.
+
+    None for everything else, which is graphql-core's to judge.
+    """
+    sources: dict[str, VariableValueSource] = {}
+    coerced: dict[str, Any] = {}
+    for signature, leaf in zip(operation.signatures, operation.leaves, strict=True):
+        value = given.get(signature.name, Undefined)
+        if value is Undefined:
+            return None
+        if leaf is not None and value is not None:
+            try:
+                found = leaf.coerce_input_value(value)
+            except Exception:  # whatever is wrong with it, graphql-core says it better
+                return None
+        elif is_input_object_type(get_named_type(signature.type)):
+            return None
+        else:
+            found = coerce_input_value(value, signature.type)
+        if found is Undefined:
+            return None
+        sources[signature.name], coerced[signature.name] = VariableValueSource(signature, value), found
+    return VariableValues(sources, coerced)
