@@ -81,6 +81,7 @@ class Command:
     or_permission: str | None = None
     on_platform: bool = False
     own: str | None = None
+    mostly_brief: Callable[[Mapping[str, Any]], bool] | None = None
 
     @property
     def permissions(self) -> tuple[str, ...]:
@@ -98,6 +99,10 @@ class Command:
             return False
         return any(map(actor.can, self.permissions)) or (self.own is not None and arguments.get(self.own) == actor.id)
 
+    def is_brief(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether to try it with a single statement that writes (db/brief.py)."""
+        return self.mostly_brief is not None and self.mostly_brief(arguments)
+
 
 COMMANDS: Final[dict[str, Command]] = {}
 """Every command by name; `docs/journal.md` is made of it."""
@@ -112,12 +117,15 @@ def command(
     or_permission: str | None = None,
     on_platform: bool = False,
     own: str | None = None,
+    mostly_brief: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> Callable[[B], B]:
     """Declare a command. `is_sensitive`: each use is noted in the security journal, granted ones too (AUD-1).
 
     `or_permission` is another permission that lets a caller in, where it depends on the input which one is needed.
     `own` names the argument that, where it is the caller's own id, takes the permission's place. `on_platform`: it runs
-    outside of row-level security, and says itself which tenant it writes to (`UnitOfWork.enter`).
+    outside of row-level security, and says itself which tenant it writes to (`UnitOfWork.enter`). `mostly_brief` says
+    with which arguments it mostly changes one row and records that, or reads and then leaves one journal: then it is
+    tried without a transaction first, and what turns out to need one is done again from the start.
     """
     check_permissions([permission, *([or_permission] if or_permission else [])])
 
@@ -126,7 +134,16 @@ def command(
         if name in COMMANDS:
             raise ValueError(f"The command {name} is declared twice.")
         COMMANDS[name] = Command(
-            name, function, permission, journal, frozenset(callers), is_sensitive, or_permission, on_platform, own
+            name,
+            function,
+            permission,
+            journal,
+            frozenset(callers),
+            is_sensitive,
+            or_permission,
+            on_platform,
+            own,
+            mostly_brief,
         )
         return function
 

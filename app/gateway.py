@@ -161,9 +161,12 @@ class Gateway:
 
     def pool(self) -> dict[str, float]:
         """Connections of the pool for requests, by state."""
-        pool, reads = self.database.engine.pool, self.database.reads
+        pool, others = self.database.engine.pool, self.database.tenant_pools
         in_use, idle = pool.checkedout(), pool.checkedin()  # type: ignore[attr-defined]
-        return {"in_use": in_use + reads.in_use, "idle": idle + reads.idle}
+        return {
+            "in_use": in_use + sum(one.in_use for one in others),
+            "idle": idle + sum(one.idle for one in others),
+        }
 
 
 class _Opened(AbstractAsyncContextManager[OperationContext]):

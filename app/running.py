@@ -6,6 +6,7 @@ A refusal is a value and commits, so that the record of a denial is not rolled b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from app.idempotency import Claim, Key, claim, claim_anywhere, keep, keep_in
 from app.sealing import Seal
 from app.unit_of_work import PermissionDenied, UnitOfWork
 from db.base import Model
+from db.brief import NeedsTransaction
 from db.enums import AuditSeverity
 from db.pool import OF_THE_DATABASE, sqlstate
 from db.session import Database
@@ -82,6 +84,14 @@ async def _once(
 ) -> Done | Refused:
     if not command.admits(actor, arguments):
         raise PermissionDenied(command.permission)
+    if key is None and command.is_brief(arguments):
+        with contextlib.suppress(NeedsTransaction):
+            async with database.brief(actor) as work:
+                uow = UnitOfWork(work, actor, command.permission, seal=seal)
+                outcome = await _outcome(uow, command, arguments)
+                await uow.write_journals()
+            _ring(database, uow)
+            return outcome
     opened = _on_platform(database) if command.on_platform else database.writing(actor)
     async with opened as work:
         if key is not None:
@@ -89,23 +99,33 @@ async def _once(
             if isinstance(known, Claim):
                 return known.outcome
         uow = UnitOfWork(work, actor, command.permission, key=None if key is None else key.text, seal=seal)
-        outcome = await command.function(uow, **arguments)
-        if isinstance(outcome, Model):
-            outcome = Done(outcome)
-        if isinstance(outcome, Refused) and not outcome.keeps and uow.has_changed:
-            raise RefusedAfterChange(f"{command.name}: {outcome.message}")
-        if isinstance(outcome, Done):
-            outcome.change_id = outcome.change_id or uow.first_change
-            if command.is_sensitive:
-                uow.audit("ACCESS_GRANTED", resource=command.permission)
+        outcome = await _outcome(uow, command, arguments)
         if key is not None and not command.on_platform:
             await keep(work.session, actor, key, outcome)
         await uow.write_journals()
         if key is not None and command.on_platform and isinstance(outcome, Done):
             await keep_in(work.session, uow.tenant_id, actor, key, outcome)
+    _ring(database, uow)
+    return outcome
+
+
+async def _outcome(uow: UnitOfWork, command: Command, arguments: Mapping[str, Any]) -> Done | Refused:
+    """What the command comes to, before its journals are written. Raises RefusedAfterChange."""
+    outcome = await command.function(uow, **arguments)
+    if isinstance(outcome, Model):
+        outcome = Done(outcome)
+    if isinstance(outcome, Refused) and not outcome.keeps and uow.has_changed:
+        raise RefusedAfterChange(f"{command.name}: {outcome.message}")
+    if isinstance(outcome, Done):
+        outcome.change_id = outcome.change_id or uow.first_change
+        if command.is_sensitive:
+            uow.audit("ACCESS_GRANTED", resource=command.permission)
+    return outcome
+
+
+def _ring(database: Database, uow: UnitOfWork) -> None:
     for feed, seq in uow.appended.items():
         database.bell.ring(uow.tenant_id, feed, seq)
-    return outcome
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from app.auth.actor import Actor, ActorKind
 from app.sealing import Seal
 from db.base import JsonObject, Model
 from db.bell import Feed
+from db.brief import NeedsTransaction
 from db.enums import ActorType, AlertSeverity, AlertStatus, AuditSeverity, ChangeRecordType, OpEventType
 from db.ids import new_id
 from db.logs import (
@@ -33,9 +34,11 @@ from db.logs import (
     append_event_columns,
     append_op_events_by,
     append_with_update,
+    is_one_statement,
 )
 from db.models import Alert, AuditLog, NotificationEvent, Tenant
 from db.texts import DriverText
+from db.work import Work
 from db.writing import Writing
 
 M = TypeVar("M", bound=Model)
@@ -62,16 +65,16 @@ class UnitOfWork:
 
     def __init__(
         self,
-        work: Writing | AsyncSession,
+        work: Work | AsyncSession,
         actor: Actor,
         permission: str,
         tenant_id: UUID | None = None,
         key: str | None = None,
         seal: Seal | None = None,
     ) -> None:
-        """`work` is the transaction, or the session that has it. `key` is the idempotency key that came with the input;
+        """`work` is what to read and write by, or a session. `key` is the idempotency key that came with the input;
         `seal` encrypts what must not be read again."""
-        self._work = work if isinstance(work, Writing) else Writing.within(work)
+        self._work = work if isinstance(work, Work) else Writing.within(work)
         self.seal = seal
         self.key = key
         self.actor = actor
@@ -123,7 +126,7 @@ class UnitOfWork:
         """The driver's rows of a command's own statement, which sees what was changed so far."""
         if self._work.opened_session is not None or self._work.has_changed_rows:
             await self.session.flush()
-        return await self._work.fetch(statement.sql, *statement.arguments(values))
+        return await self._work.read(statement.sql, *statement.arguments(values))
 
     async def lock(self, model: type[M], row_id: UUID | None) -> M | None:
         """The row, locked until the end of the transaction; None where the tenant has none.
@@ -328,7 +331,12 @@ class UnitOfWork:
         return self._changes[0].id if self._changes else None
 
     async def write_journals(self) -> None:
-        """The last statements before the commit: alerts, changes, then events."""
+        """The last statements before the commit: alerts, changes, then events.
+
+        Raises NeedsTransaction where they are several and the work may write but once.
+        """
+        if self._work.writes_once and not self._is_one_statement:
+            raise NeedsTransaction("several journals")
         if self._alerts:
             await self.session.flush()
             for opened in await write_alerts(self.session, self.tenant_id, self._alerts, self.now):
@@ -340,6 +348,12 @@ class UnitOfWork:
             events = await append_op_events_by(self._work.fetch, self.tenant_id, self._events)
             if events.last_seq is not None:
                 self.appended[Feed.EVENTS] = events.last_seq
+
+    @property
+    def _is_one_statement(self) -> bool:
+        if self._changes:
+            return not self._events
+        return is_one_statement(self._events)
 
     async def _append_changes(self) -> Sequence[AppendedChange]:
         """Store what was changed, and append the change records: together where it is one row, as it mostly is."""

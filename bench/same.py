@@ -25,7 +25,7 @@ from app.schema import schema
 from bench.queries import QUERIES
 from bench.serving import serve, surroundings
 from db.connections import Connection
-from db.reads import ReadPool
+from db.tenant_pool import TenantPool
 
 Message = MutableMapping[str, Any]
 
@@ -45,7 +45,7 @@ class Handler:
             permissions=Grants.everywhere(SYSTEM_ROLES["Admin"].permissions),
             token_expires_at=datetime.now(UTC) + timedelta(days=1),
         )
-        self._pool = ReadPool(Connection(given.database_url), size=given.pool_size, wait_seconds=60)
+        self._pool = TenantPool(Connection(given.database_url), size=given.pool_size, wait_seconds=60)
         documents = Documents(self._schema, Limits())
         self._plans: dict[str, tuple[Operation, Plan]] = {}
         for query in QUERIES:

@@ -38,9 +38,9 @@ def note(connection: AsyncConnection, statement: str) -> None:
 
 def _note(connection: Any, statement: str) -> None:
     if not statement.startswith("SELECT"):
-        touched = _touched(statement)
-        if touched:
-            connection.info.setdefault(_KEY, set()).update(touched)
+        feeds = touched(statement)
+        if feeds:
+            connection.info.setdefault(_KEY, set()).update(feeds)
 
 
 def written(connection: AsyncConnection) -> Iterable[Feed]:
@@ -53,7 +53,7 @@ def written(connection: AsyncConnection) -> Iterable[Feed]:
 
 
 @lru_cache(maxsize=2_000)
-def _touched(statement: str) -> frozenset[Feed]:
+def touched(statement: str) -> frozenset[Feed]:
     """What a statement that is no plain SELECT may write; too much rather than too little."""
     feeds = set()
     if _PEOPLE.search(statement):

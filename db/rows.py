@@ -45,8 +45,10 @@ class KeyedRows(Generic[M]):
             f"SELECT {listed} FROM {self._table} WHERE tenant_id = $1 AND id = ANY($2::uuid[]) ORDER BY id"
         )
         """Rows by a tenant and ids, in the order of the ids."""
+        self.versioned: Final = self.read.replace(f"SELECT {listed}", f"SELECT {listed}, xmin")
+        """The same with each row's version, at the end, which is another after each change."""
         self.lock: Final = f"{self.read} FOR NO KEY UPDATE"
-        """The same, locked. Keys never change, so the lock lets others insert rows that refer to these."""
+        """The rows, locked. Keys never change, so the lock lets others insert rows that refer to these."""
 
     def make(self, record: Sequence[Any]) -> M:
         """The row of a record of `read` or `lock`."""

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from db.bell import EVERYWHERE, Bell, Feed, NoBell
+from db.brief import Brief
 from db.callers import watch, written
 from db.connections import Connections
 from db.pool import (
@@ -26,7 +27,7 @@ from db.pool import (
     open_pool,
     take,
 )
-from db.reads import ReadPool
+from db.tenant_pool import TenantPool
 from db.writing import Writing
 
 __all__ = ["Caller", "Database", "PoolExhausted", "Reading", "within_tenant"]
@@ -163,18 +164,23 @@ class Database:
         """`pool_timeout_seconds` is how long a request waits for a connection, `statement_timeout_ms` how long one of
         its statements may take; what the platform does takes as long as it takes."""
         limits = {**SHORT_STATEMENTS, "statement_timeout": str(statement_timeout_ms)}
+        answer_seconds = statement_timeout_ms / 1_000 + ANSWER_SECONDS
         self.connections = connections
         open_requests = partial(
             open_pool,
             size=pool_size,
             wait_seconds=pool_timeout_seconds,
             settings=limits,
-            answer_seconds=statement_timeout_ms / 1_000 + ANSWER_SECONDS,
+            answer_seconds=answer_seconds,
         )
         self.engine = self.read_engine = open_requests(connections.gateway)
         if connections.read != connections.gateway:
             self.read_engine = open_requests(connections.read)
-        self.reads = ReadPool(connections.read, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
+        of_tenants = partial(TenantPool, wait_seconds=pool_timeout_seconds, settings=limits)
+        self.reads = of_tenants(connections.read, size=pool_size)
+        self._briefs = of_tenants(
+            connections.gateway, size=(pool_size + 1) // 2, may_write=True, answer_seconds=answer_seconds
+        )
         self.reads_behind = connections.read != connections.gateway
         """Whether queries may be answered by a replica, which follows the primary with a delay."""
         self._platform = open_pool(connections.platform, size=platform_pool_size, wait_seconds=_PLATFORM_WAIT_SECONDS)
@@ -217,6 +223,24 @@ class Database:
             self.bell.ring(caller.tenant_id, feed)
 
     @asynccontextmanager
+    async def brief(self, caller: Caller) -> AsyncIterator[Brief]:
+        """The caller's reads, and one statement that writes and commits itself.
+
+        Raises PoolExhausted, CommitUnanswered, and NeedsTransaction where `writing` is to be used instead.
+        """
+        async with self._briefs.connection(caller.tenant_id) as connection:
+            brief = Brief(connection)
+            yield brief
+        if brief.feeds is not None:
+            for feed in (Feed.ROWS, *brief.feeds):
+                self.bell.ring(caller.tenant_id, feed)
+
+    @property
+    def tenant_pools(self) -> Sequence[TenantPool]:
+        """The pools that SQLAlchemy knows nothing of."""
+        return self.reads, self._briefs
+
+    @asynccontextmanager
     async def platform(self) -> AsyncIterator[AsyncConnection]:
         """One transaction that passes row-level security: for bootstrap, retention, jobs and imports (decision 24).
 
@@ -242,6 +266,7 @@ class Database:
 
     async def close(self) -> None:
         """Close every pool."""
-        await self.reads.close()
+        for pool in self.tenant_pools:
+            await pool.close()
         for engine in {self.engine, self.read_engine, self._platform}:
             await close_pool(engine)

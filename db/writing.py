@@ -14,6 +14,7 @@ from db.base import Model
 from db.callers import note
 from db.pool import CommitUnanswered, commit, driver_of, has_lost
 from db.rows import keyed
+from db.work import Work
 
 M = TypeVar("M", bound=Model)
 
@@ -31,7 +32,7 @@ def _locking(model: type[Model]) -> Any:
     )
 
 
-class Writing:
+class Writing(Work):
     """A transaction that has begun on a connection, of which this is the only user.
 
     Rows that are asked for by their keys are read and stored by text of our own as long as that is all that happens:
@@ -40,10 +41,9 @@ class Writing:
     """
 
     def __init__(self, connection: AsyncConnection, session: AsyncSession | None = None) -> None:
-        self.connection = connection
+        super().__init__()
+        self._connection = connection
         self._session = session
-        self._rows: dict[tuple[type[Model], UUID], Model] = {}
-        self._locked: set[tuple[type[Model], UUID]] = set()
 
     @classmethod
     def within(cls, session: AsyncSession) -> Writing:
@@ -70,6 +70,11 @@ class Writing:
             raise
 
     @property
+    def connection(self) -> AsyncConnection:
+        """The connection that the transaction has begun on."""
+        return self._connection
+
+    @property
     def session(self) -> AsyncSession:
         """The ORM's session of this transaction."""
         if self._session is None:
@@ -83,15 +88,10 @@ class Writing:
         """The session, where somebody has asked for it."""
         return self._session
 
-    @property
-    def has_changed_rows(self) -> bool:
-        """Whether a row is not as it was read, and no session knows of it."""
-        return bool(self._changed())
-
     async def lock(self, model: type[M], tenant_id: UUID, row_ids: Sequence[UUID]) -> list[M]:
         """Rows by id as they are now, locked in the order of their ids."""
         if self._session is None and not any((model, one) in self._rows for one in row_ids) and keyed(model).is_plain:
-            return await self._read(model, tenant_id, row_ids, is_locked=True)
+            return await self._read(model, tenant_id, row_ids, is_held=True)
         given = {"of_tenant": tenant_id, "ids": list(row_ids)}
         return list(await self.session.scalars(_locking(model), given))
 
@@ -100,25 +100,8 @@ class Writing:
         if self._session is not None or not keyed(model).is_plain:
             return await self.session.get(model, (tenant_id, row_id))
         known: Any = self._rows.get((model, row_id))
-        found = [known] if known is not None else await self._read(model, tenant_id, [row_id], is_locked=False)
+        found = [known] if known is not None else await self._read(model, tenant_id, [row_id], is_held=False)
         return found[0] if found else None
-
-    def take_only_change(self, first: int) -> tuple[str, list[Any]] | None:
-        """The statement that stores all that was changed, to go along with another one, and its parameters from number
-        `first` on; $1 is the tenant.
-
-        None where it is more than one row, or one that is not locked: then somebody might be waited for.
-        """
-        changed = self._changed()
-        if len(changed) != 1 or changed[0][0] not in self._locked:
-            return None
-        ((key, changes),) = changed
-        rows, row = keyed(key[0]), self._rows.pop(key)
-        return rows.update(tuple(changes), first), rows.arguments(row, changes)
-
-    def _changed(self) -> list[tuple[tuple[type[Model], UUID], dict[str, Any]]]:
-        """The rows that are not as they were read, and what is other; a session's rows are its own."""
-        return [(key, changes) for key, row in self._rows.items() if (changes := keyed(key[0]).changes(row))]
 
     async def flush(self, tenant_id: UUID) -> None:
         """Store what was changed."""
@@ -132,9 +115,12 @@ class Writing:
                 raise LookupError(f"a row of {key[0].__name__} that was to change is gone")
         self._rows.clear()
 
+    async def read(self, sql: str, *arguments: Any) -> list[Any]:
+        """The driver's rows of a statement, which sees what was written so far."""
+        return await self.fetch(sql, *arguments)
+
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
-        """The driver's rows of a statement; `sql` has $1, $2 … for the arguments. Raises asyncpg's errors, and
-        TimeoutError where the network fell silent."""
+        """The driver's rows of a statement. Raises asyncpg's errors, and TimeoutError where the network fell silent."""
         note(self.connection, sql)
         try:
             found: list[Any] = await driver_of(self.connection).fetch(sql, *arguments)
@@ -144,13 +130,7 @@ class Writing:
                 await self.connection.invalidate(error)
             raise
 
-    async def _read(self, model: type[M], tenant_id: UUID, row_ids: Sequence[UUID], *, is_locked: bool) -> list[M]:
+    async def _read(self, model: type[M], tenant_id: UUID, row_ids: Sequence[UUID], *, is_held: bool) -> list[M]:
         rows = keyed(model)
-        found = await self.fetch(rows.lock if is_locked else rows.read, tenant_id, row_ids)
-        made = [rows.make(record) for record in found]
-        for one in made:
-            key: Any = one
-            self._rows[model, key.id] = one
-            if is_locked:
-                self._locked.add((model, key.id))
-        return made
+        found = await self.read(rows.lock if is_held else rows.read, tenant_id, row_ids)
+        return [self._keep(rows.make(record), is_held=is_held) for record in found]

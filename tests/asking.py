@@ -18,8 +18,8 @@ from app.graph.request import GraphQLRequest
 from app.query.compiler import Compiler
 from app.schema import schema
 from app.sealing import Seal
-from db.reads import ReadConnection
 from db.session import Database
+from db.tenant_pool import TenantConnection
 from db.writing import Writing
 from tests.conftest import TenantUnderTest
 from tests.heard import heard
@@ -82,13 +82,13 @@ async def data_of(tenant: TenantUnderTest, actor: Actor, query: str, **variables
 @contextmanager
 def recorded_reads(statements: list[str]) -> Iterator[None]:
     """Adds the statements of compiled queries while the block lasts."""
-    fetch = ReadConnection.fetch
+    fetch = TenantConnection.fetch
 
-    async def note(connection: ReadConnection, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+    async def note(connection: TenantConnection, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
         statements.append(sql)
         return await fetch(connection, sql, arguments)
 
-    with patch.object(ReadConnection, "fetch", note):
+    with patch.object(TenantConnection, "fetch", note):
         yield
 
 

@@ -25,7 +25,7 @@ from app.query.selection import Planner
 from app.query.sharing import Sharing
 from app.query.statements import Statement
 from db.pool import OF_THE_DRIVER, is_gone
-from db.reads import ReadConnection
+from db.tenant_pool import TenantConnection
 
 PlanKey: TypeAlias = tuple[str, str | None, ActorKey, tuple[Any, ...]]
 """(hash of the document, operation, permissions, values of the variables that decide directives)."""
@@ -68,7 +68,7 @@ class Compiler:
         if not plan.compiled:
             return None
 
-        async def read(run: Run, connection: ReadConnection) -> Mapping[str, Any]:
+        async def read(run: Run, connection: TenantConnection) -> Mapping[str, Any]:
             if not plan.needs_snapshot(run):
                 return await plan.data(run)
             return await _in_snapshot(connection, plan.data(run))
@@ -111,7 +111,7 @@ class Compiler:
             return None  # the resolvers have the words for a refusal
         done = outcome
 
-        async def read(run: Run, connection: ReadConnection) -> Mapping[str, Any]:
+        async def read(run: Run, connection: TenantConnection) -> Mapping[str, Any]:
             if not payload.needs_snapshot:
                 return await payload.data(run, done)
             return await _in_snapshot(connection, payload.data(run, done))
@@ -174,7 +174,7 @@ class _Kept:
 
 
 T = TypeVar("T")
-Read: TypeAlias = Callable[[Run, ReadConnection], Awaitable[Mapping[str, Any]]]
+Read: TypeAlias = Callable[[Run, TenantConnection], Awaitable[Mapping[str, Any]]]
 """Reads an answer's data on a connection."""
 
 
@@ -189,7 +189,7 @@ async def _by_itself(context: OperationContext, sql: str, arguments: Sequence[An
     return await _connected(context, lambda connection: connection.fetch(sql, arguments))
 
 
-async def _connected(context: OperationContext, work: Callable[[ReadConnection], Awaitable[T]]) -> T:
+async def _connected(context: OperationContext, work: Callable[[TenantConnection], Awaitable[T]]) -> T:
     reading, is_first = context.reading, True
     while True:
         try:
@@ -205,7 +205,7 @@ async def _connected(context: OperationContext, work: Callable[[ReadConnection],
             is_first = False  # nothing was done but reading, so it may be done again
 
 
-async def _in_snapshot(connection: ReadConnection, data: Coroutine[Any, Any, Mapping[str, Any]]) -> Mapping[str, Any]:
+async def _in_snapshot(connection: TenantConnection, data: Coroutine[Any, Any, Mapping[str, Any]]) -> Mapping[str, Any]:
     with closing(data):  # which has not begun where the snapshot cannot
         await connection.begin()
         found = await data

@@ -31,6 +31,7 @@ from db.logs.events import (
     append_op_events_by,
     fresh_id,
     in_chunks,
+    is_one_statement,
     resent_id,
 )
 
@@ -56,6 +57,7 @@ __all__ = [
     "content_hash",
     "fresh_id",
     "in_chunks",
+    "is_one_statement",
     "resent_id",
     "verify_chain",
 ]

@@ -98,30 +98,42 @@ class AppendedChange(NamedTuple):
     hash: str
 
 
-_HEAD: Final = """
+_STORED: Final = f"""
+INSERT INTO change_records ({", ".join(_CONTENT)}, created_at, content_hash, seq, prev_hash, hash)
+SELECT {", ".join(f"content.{name}" for name in _CONTENT)}"""
+_COLUMNS: Final = ", ".join(f"{name} {kind}" for name, kind in _CONTENT.items())
+_ONE: Final = f"""
+head AS (
+    UPDATE gateway.tenant_counters
+    SET change_prev_hash = change_hash,
+        change_hash = gateway.link(change_hash, change_seq + 1, $3),
+        change_seq = change_seq + 1
+    WHERE tenant_id = $1{{condition}}
+    RETURNING change_seq, change_prev_hash, change_hash
+)
+{_STORED}, $4::timestamptz, $3, head.change_seq, head.change_prev_hash, head.change_hash
+FROM head CROSS JOIN LATERAL jsonb_to_record($2::text::jsonb) AS content ({_COLUMNS})
+RETURNING id, seq, hash
+"""
+"""Of the tenant, and a record's canonical text, its hash and when it was made; most commands have one."""
+_SEVERAL: Final = f"""
 head AS (
     UPDATE gateway.tenant_counters
     SET change_prev_hash = change_hash,
         change_hash = gateway.chain_head(change_hash, change_seq, $3::text[]),
         change_seq = change_seq + cardinality($3::text[])
-    WHERE tenant_id = $1
+    WHERE tenant_id = $1{{condition}}
     RETURNING change_prev_hash, change_seq - cardinality($3::text[]) AS base
 )
-"""
-_INSERT: Final = f"""
-INSERT INTO change_records ({", ".join(_CONTENT)}, created_at, content_hash, seq, prev_hash, hash)
-SELECT {", ".join(f"content.{name}" for name in _CONTENT)},
-    given.created_at, given.content_hash, link.seq, link.prev_hash, link.hash
-FROM {{heads}}
+{_STORED}, given.created_at, given.content_hash, link.seq, link.prev_hash, link.hash
+FROM head
 CROSS JOIN LATERAL gateway.chain(head.change_prev_hash, head.base, $3::text[]) AS link
 JOIN unnest($2::text[], $3::text[], $4::timestamptz[])
     WITH ORDINALITY AS given (canonical, content_hash, created_at, ord) USING (ord)
-CROSS JOIN LATERAL jsonb_to_record(given.canonical::jsonb)
-    AS content ({", ".join(f"{name} {kind}" for name, kind in _CONTENT.items())})
+CROSS JOIN LATERAL jsonb_to_record(given.canonical::jsonb) AS content ({_COLUMNS})
 RETURNING id, seq, hash
 """
-_APPEND: Final = f"WITH {_HEAD}{_INSERT.format(heads='head')}"
-"""Of the tenant, and each record's canonical text, its hash and when it was made."""
+"""The same of several, as arrays."""
 
 
 async def append_change_records(
@@ -142,7 +154,7 @@ async def append_change_records_by(
     """The same on the driver's own connection; raises asyncpg's errors."""
     if not records:
         return []
-    return _appended(await fetch(_APPEND, *_arguments(tenant_id, records)), tenant_id)
+    return _appended(await fetch(_statement(len(records) == 1), *_arguments(tenant_id, records)), tenant_id)
 
 
 async def append_with_update(
@@ -157,24 +169,28 @@ async def append_with_update(
 
     `update` has $1 for the tenant and FIRST_OF_UPDATE and up for `arguments`. Raises asyncpg's errors.
     """
-    result = await fetch(_with_update(update), *_arguments(tenant_id, records), *arguments)
-    return _appended(result, tenant_id)
+    sql = _statement(len(records) == 1, update)
+    return _appended(await fetch(sql, *_arguments(tenant_id, records), *arguments), tenant_id)
 
 
 @lru_cache(maxsize=500)
-def _with_update(update: str) -> str:
-    # Where the update finds no row there is none to join, and nothing is recorded of it.
-    return f"WITH changed AS ({update} RETURNING 1), {_HEAD}{_INSERT.format(heads='changed CROSS JOIN head')}"
+def _statement(is_one: bool, update: str | None = None) -> str:
+    append = _ONE if is_one else _SEVERAL
+    if update is None:
+        return f"WITH {append.format(condition='')}"
+    # Where the update finds no row, no number is taken and nothing recorded.
+    condition = " AND EXISTS (SELECT FROM changed)"
+    return f"WITH changed AS ({update} RETURNING 1), {append.format(condition=condition)}"
 
 
 def _arguments(tenant_id: UUID, records: Sequence[ChangeDraft]) -> tuple[Any, ...]:
     texts = [_canonical({**_fields(record), "tenant_id": tenant_id}) for record in records]
-    return (
-        tenant_id,
+    columns: tuple[list[Any], ...] = (
         [one.decode() for one in texts],
         [hashlib.sha256(one).hexdigest() for one in texts],
         [created_at(record.id) for record in records],
     )
+    return tenant_id, *(columns if len(records) > 1 else (column[0] for column in columns))
 
 
 def _appended(rows: Iterable[Sequence[Any]], tenant_id: UUID) -> list[AppendedChange]:

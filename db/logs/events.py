@@ -183,6 +183,11 @@ WITH counter AS (
 SELECT event_seq FROM counter"""
 
 
+def is_one_statement(events: Sequence[EventDraft]) -> bool:
+    """Whether `append_op_events` sends no more than one statement for these."""
+    return len(events) <= CHUNK and all(event.event_id is None for event in events)
+
+
 async def append_op_events(
     connection: AsyncConnection, tenant_id: UUID, events: Sequence[EventDraft]
 ) -> AppendedEvents:

@@ -23,8 +23,8 @@ from app.query.compiler import Compiler
 from app.query.payload import Payload
 from app.schema import schema
 from db.models import ChangeRecord
-from db.reads import ReadConnection
 from db.session import Database
+from db.tenant_pool import TenantConnection
 from tests.app.mutation_stage import Stage, make_stage
 from tests.app.test_mutations import MUTATIONS, NAMES, command_of, document, good
 from tests.asking import SEAL, compiling
@@ -245,7 +245,7 @@ async def test_where_the_reading_fails_the_resolvers_answer_and_nothing_is_done_
 
     made = {"instanceId": stage.id_of("AgentInstance"), "to": "PAUSED"}
     compiler = Watched()
-    with patch.object(ReadConnection, "fetch", lost):
+    with patch.object(TenantConnection, "fetch", lost):
         outcome = await sent(compiling(compiler), stage.tenant.database, stage.admin, PAUSE, made)
     assert not outcome.errors
     assert compiler.answered == [False]

@@ -373,6 +373,29 @@ async def test_nothing_waits_for_ever_for_a_database_that_says_nothing(
         await _write(tenant)
 
 
+@pytest.mark.parametrize("writes", [False, True])
+async def test_nor_does_a_command_of_a_single_statement(
+    writes: bool, silenced: tuple[Database, TenantUnderTest, Silence]
+) -> None:
+    """Where it was to write nobody knows whether it did; the next has a connection that works."""
+    database, tenant, fall_silent = silenced
+    rename = "UPDATE projects SET name = $1"
+
+    async def command() -> None:
+        async with database.brief(tenant.actor()) as brief:
+            await fall_silent(answers_only=True)
+            await (brief.fetch(rename, "Kept") if writes else brief.read("SELECT 1"))
+
+    async with asyncio.timeout(20):
+        async with database.brief(tenant.actor()) as brief:
+            await brief.fetch(rename, "Core")  # which prepares it, so that there is but one answer to wait for
+        with pytest.raises(CommitUnanswered if writes else TimeoutError) as silent:
+            await command()
+        assert is_outage(silent.value)
+        async with database.brief(tenant.actor()) as brief:
+            assert await brief.read("SELECT name FROM projects") == [("Kept" if writes else "Core",)]
+
+
 @pytest.mark.parametrize("by_session", [False, True], ids=["text", "session"])
 async def test_a_commit_without_an_answer_is_told_as_what_it_is(
     by_session: bool, silenced: tuple[Database, TenantUnderTest, Silence]

@@ -59,6 +59,7 @@ class _Written:
     "evaluate:policies",
     ChangeRecordType.POLICY_EVALUATED,
     callers=(ActorKind.OPERATOR, ActorKind.INSTANCE),
+    mostly_brief=lambda given: given.get("run_id") is None,
 )
 async def evaluate_policy(
     uow: UnitOfWork,

@@ -181,7 +181,11 @@ async def _deployment(
     return found
 
 
-@command("write:instances", ChangeRecordType.INSTANCE_TRANSITIONED)
+@command(
+    "write:instances",
+    ChangeRecordType.INSTANCE_TRANSITIONED,
+    mostly_brief=lambda given: given["to"] is not InstanceState.QUARANTINED,
+)
 async def transition_instance(
     uow: UnitOfWork,
     instance_id: UUID,

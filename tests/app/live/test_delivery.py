@@ -326,14 +326,16 @@ async def test_multipart_has_its_parts_and_ends_with_the_closing_boundary(
                 assert kind == 'multipart/mixed; boundary="graphql"; subscriptionSpec="1.0"'
                 async for chunk in response.aiter_text():
                     text_ += chunk
-                    if text_.count("{}") == 2:
+                    if "payload" in text_ and text_.rpartition("payload")[2].count("{}") == 2:
                         gateway.application.gateway.live.drain()
         assert text_.startswith("--graphql\r\nContent-Type: application/json\r\n\r\n{")
         assert text_.endswith("\r\n--graphql--\r\n")
         parts = text_.removesuffix("--\r\n").split("--graphql")
         bodies = [json.loads(part.split("\r\n\r\n")[1]) for part in parts if part.strip()]
-    assert [one["payload"]["data"]["opEvents"]["seq"] for one in bodies[:2]] == ["1", "2"]
-    assert bodies[2:4] == [{}, {}]
+    told = [one for one in bodies if one]  # heartbeats may come before them, where the machine is slow
+    assert [one["payload"]["data"]["opEvents"]["seq"] for one in told[:2]] == ["1", "2"]
+    assert bodies.count({}) >= 2
+    assert told[2:] == [bodies[-1]]
     assert bodies[-1]["payload"] is None
     assert bodies[-1]["errors"][0]["extensions"] == {"code": "STREAM_INTERRUPTED", "cursor": "2"}
 

@@ -24,8 +24,8 @@ from app.query.statements import Writer
 from app.schema import schema
 from db import models
 from db.ids import new_id
-from db.reads import ReadConnection
 from db.session import Database
+from db.tenant_pool import TenantConnection
 from tests.app.query.both_ways import BothWays
 from tests.conftest import Demo, TenantUnderTest
 
@@ -145,22 +145,22 @@ async def test_plans_are_bounded_in_bytes(tenant: TenantUnderTest) -> None:
 async def test_one_statement_needs_no_transaction_and_several_have_one(tenant: TenantUnderTest) -> None:
     """Several statements of an operation see the same rows, whatever is committed between them."""
     executor = executor_of(Compiler(schema()._schema))
-    begun, fetch, begin = [], ReadConnection.fetch, ReadConnection.begin
+    begun, fetch, begin = [], TenantConnection.fetch, TenantConnection.begin
 
-    async def note(connection: ReadConnection) -> None:
+    async def note(connection: TenantConnection) -> None:
         begun.append(connection)
         await begin(connection)
 
-    async def intrude(connection: ReadConnection, sql: str, arguments: Any) -> Any:
+    async def intrude(connection: TenantConnection, sql: str, arguments: Any) -> Any:
         found = await fetch(connection, sql, arguments)
         row_id = new_id()
         await tenant.add(models.Environment(id=row_id, name="More", slug=row_id.hex, is_production=False))
         return found
 
-    with patch.object(ReadConnection, "begin", note):
+    with patch.object(TenantConnection, "begin", note):
         data(await ask(executor, tenant.database, tenant.actor(), "{ environments { edges { node { name } } } }"))
         assert not begun
-        with patch.object(ReadConnection, "fetch", intrude):
+        with patch.object(TenantConnection, "fetch", intrude):
             query = "{ environments { totalCount edges { node { id } } } again: environments { totalCount } }"
             found = data(await ask(executor, tenant.database, tenant.actor(), query))
         assert len(begun) == 1
@@ -178,10 +178,10 @@ async def test_a_statement_that_fails_is_told_without_its_words(
         (asyncpg.UndefinedTableError('relation "secret" does not exist'), "INTERNAL"),
     ):
 
-        async def fail(_connection: ReadConnection, _sql: str, _arguments: Any, error: Exception = error) -> Any:
+        async def fail(_connection: TenantConnection, _sql: str, _arguments: Any, error: Exception = error) -> Any:
             raise error
 
-        monkeypatch.setattr(ReadConnection, "fetch", fail)
+        monkeypatch.setattr(TenantConnection, "fetch", fail)
         outcome = await ask(executor, tenant.database, tenant.actor(), "{ projects { totalCount } }")
         assert outcome.data is None
         assert [found["extensions"]["code"] for found in outcome.errors] == [code]
@@ -204,12 +204,12 @@ async def test_a_connection_that_died_is_replaced_unseen(tenant: TenantUnderTest
 async def test_what_is_abandoned_ends(tenant: TenantUnderTest) -> None:
     """A client that hung up: the statement is cancelled, the pool whole."""
     executor = executor_of(Compiler(schema()._schema))
-    fetch = ReadConnection.fetch
+    fetch = TenantConnection.fetch
 
-    async def slow(connection: ReadConnection, _sql: str, _arguments: Any) -> Any:
+    async def slow(connection: TenantConnection, _sql: str, _arguments: Any) -> Any:
         return await fetch(connection, "SELECT pg_sleep(30)", ())
 
-    with patch.object(ReadConnection, "fetch", slow):
+    with patch.object(TenantConnection, "fetch", slow):
         asking = asyncio.create_task(ask(executor, tenant.database, tenant.actor(), "{ projects { totalCount } }"))
         await asyncio.sleep(0.2)
         asking.cancel()

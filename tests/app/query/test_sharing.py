@@ -27,7 +27,7 @@ from app.query.statements import Statement
 from app.schema import schema
 from db import models
 from db.ids import new_id
-from db.reads import ReadConnection
+from db.tenant_pool import TenantConnection
 from tests.conftest import TenantUnderTest
 
 # --- The coordination alone -------------------------------------------------------------------------------------------
@@ -208,9 +208,9 @@ class Gate:
     def __init__(self) -> None:
         self.sent = 0
         self.open = asyncio.Event()
-        self._fetch = ReadConnection.fetch
+        self._fetch = TenantConnection.fetch
 
-    async def fetch(self, connection: ReadConnection, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+    async def fetch(self, connection: TenantConnection, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
         self.sent += 1
         await self.open.wait()
         return await self._fetch(connection, sql, arguments)
@@ -231,7 +231,7 @@ async def test_many_requests_are_two_statements_and_see_what_was_committed_befor
     rows = [models.Project(id=new_id(), name=f"P{number}", slug=f"p{number}") for number in range(20)]
     await tenant.add(*rows)
     gate = Gate()
-    with patch.object(ReadConnection, "fetch", lambda *given: gate.fetch(*given)):
+    with patch.object(TenantConnection, "fetch", lambda *given: gate.fetch(*given)):
         first = asyncio.create_task(answer(executor, tenant, tenant.actor(), query, rows[0]))
         while not gate.sent:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -258,7 +258,7 @@ async def test_callers_of_different_scopes_share_nothing(
     await tenant.add(*rows)
     people = [tenant.actor(grants=Grants({"read:projects": Scope(projects=frozenset({row.id}))})) for row in rows]
     gate = Gate()
-    with patch.object(ReadConnection, "fetch", lambda *given: gate.fetch(*given)):
+    with patch.object(TenantConnection, "fetch", lambda *given: gate.fetch(*given)):
         asking = [
             asyncio.create_task(answer(executor, tenant, person, PROJECT, row)) for person in people for row in rows
         ]

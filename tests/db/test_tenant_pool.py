@@ -13,7 +13,7 @@ from db import models
 from db.connections import Connections
 from db.ids import new_id
 from db.pool import PoolExhausted, is_gone
-from db.reads import ReadPool
+from db.tenant_pool import TenantPool
 from tests.conftest import TenantUnderTest
 
 TENANT = "SELECT current_setting('app.tenant_id')"
@@ -24,20 +24,20 @@ class Seen(Exception):
 
 
 @pytest.fixture
-async def pool(connections: Connections) -> AsyncIterator[ReadPool]:
+async def pool(connections: Connections) -> AsyncIterator[TenantPool]:
     """A pool of two."""
-    opened = ReadPool(connections.read, size=2, wait_seconds=5)
+    opened = TenantPool(connections.read, size=2, wait_seconds=5)
     yield opened
     await opened.close()
 
 
-async def tenant_of(pool: ReadPool, tenant_id: UUID) -> str:
+async def tenant_of(pool: TenantPool, tenant_id: UUID) -> str:
     async with pool.connection(tenant_id) as connection:
         return str((await connection.fetch(TENANT, ()))[0][0])
 
 
 async def test_a_connection_is_in_the_tenant_of_whoever_holds_it(
-    pool: ReadPool, tenant: TenantUnderTest, other_tenant: TenantUnderTest
+    pool: TenantPool, tenant: TenantUnderTest, other_tenant: TenantUnderTest
 ) -> None:
     """Also after it changed hands; row-level security shows that tenant's rows alone."""
     for asker in (tenant, other_tenant, tenant, tenant, other_tenant):
@@ -48,7 +48,7 @@ async def test_a_connection_is_in_the_tenant_of_whoever_holds_it(
     assert pool.idle == 1, "one connection serves those who come one after the other"
 
 
-async def test_who_waits_longest_is_served_first(pool: ReadPool, tenant: TenantUnderTest) -> None:
+async def test_who_waits_longest_is_served_first(pool: TenantPool, tenant: TenantUnderTest) -> None:
     """A new request does not overtake those that wait."""
     served: list[int] = []
 
@@ -66,7 +66,7 @@ async def test_who_waits_longest_is_served_first(pool: ReadPool, tenant: TenantU
 
 async def test_waiting_has_an_end(connections: Connections, tenant: TenantUnderTest) -> None:
     """Whoever waited in vain leaves the line, and the connection goes to the next."""
-    pool = ReadPool(connections.read, size=1, wait_seconds=0.05)
+    pool = TenantPool(connections.read, size=1, wait_seconds=0.05)
     async with pool.connection(tenant.id):
         with pytest.raises(PoolExhausted, match="FLEETGRAPH_POOL_SIZE"):
             await tenant_of(pool, tenant.id)
@@ -75,7 +75,7 @@ async def test_waiting_has_an_end(connections: Connections, tenant: TenantUnderT
 
 
 async def test_who_goes_away_takes_the_statement_along(
-    connections: Connections, pool: ReadPool, tenant: TenantUnderTest
+    connections: Connections, pool: TenantPool, tenant: TenantUnderTest
 ) -> None:
     """A client that hung up leaves nothing running in Postgres, and the pool as large as it was."""
 
@@ -107,7 +107,7 @@ async def test_who_goes_away_takes_the_statement_along(
 
 
 async def test_a_connection_that_died_is_told_from_a_statement_that_failed(
-    pool: ReadPool, tenant: TenantUnderTest
+    pool: TenantPool, tenant: TenantUnderTest
 ) -> None:
     """What is gone may be asked again on another connection."""
     async with pool.connection(tenant.id) as connection:
@@ -126,7 +126,7 @@ async def test_a_connection_that_died_is_told_from_a_statement_that_failed(
     assert not is_gone(PoolExhausted("full"))
 
 
-async def test_nothing_can_be_written(pool: ReadPool, tenant: TenantUnderTest) -> None:
+async def test_nothing_can_be_written(pool: TenantPool, tenant: TenantUnderTest) -> None:
     """The sessions are read-only, inside of a snapshot and outside."""
     statement = "UPDATE projects SET name = 'written'"
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
@@ -138,7 +138,7 @@ async def test_nothing_can_be_written(pool: ReadPool, tenant: TenantUnderTest) -
             await connection.fetch(statement, ())
 
 
-async def test_a_snapshot_is_one_for_all_of_its_statements(pool: ReadPool, tenant: TenantUnderTest) -> None:
+async def test_a_snapshot_is_one_for_all_of_its_statements(pool: TenantPool, tenant: TenantUnderTest) -> None:
     """What others commit meanwhile is not in it; it ends with the block, also where the holder fails."""
     count = "SELECT count(*) FROM environments"
 
@@ -166,7 +166,7 @@ async def test_who_was_given_a_connection_in_the_moment_of_leaving_passes_it_on(
     connections: Connections, tenant: TenantUnderTest
 ) -> None:
     """No connection is lost between a hand-over and a cancellation."""
-    pool = ReadPool(connections.read, size=1, wait_seconds=5)
+    pool = TenantPool(connections.read, size=1, wait_seconds=5)
     for _ in range(20):
         holder = await pool.take(tenant.id)
         waiting = asyncio.create_task(tenant_of(pool, tenant.id))

@@ -1,8 +1,10 @@
-"""Connections for queries: taken in the order of asking, and not reset between one caller and the next.
+"""Connections for single statements and snapshots: taken in the order of asking, and not reset between one caller and
+the next.
 
 SQLAlchemy's pool resets a connection each time it is given back, and asyncpg's own lets a new request pass those that
 wait. Here nothing is left on a connection that could be reset but the tenant, which row-level security looks at: it is
-set for the whole session, and again whenever the next caller is of another tenant. The sessions are read-only.
+set for the whole session, and again whenever the next caller is of another tenant. The sessions are read-only unless
+the pool is opened for commands (`db/brief.py`).
 """
 
 from __future__ import annotations
@@ -21,13 +23,10 @@ import asyncpg
 from db.connections import Connection
 from db.pool import CLOSE_SECONDS, CONNECT_SECONDS, OF_THE_DRIVER, PREPARED, SHORT_STATEMENTS, PoolExhausted
 
-_SETTINGS: Final = {
-    "default_transaction_read_only": "on",
-    **SHORT_STATEMENTS,
-}
+_READ_ONLY: Final = {"default_transaction_read_only": "on"}
 
 
-class ReadConnection:
+class TenantConnection:
     """A connection of the pool, in the tenant of whoever holds it."""
 
     def __init__(self, driver: Any) -> None:
@@ -70,24 +69,36 @@ class ReadConnection:
             await self._driver.close(timeout=CLOSE_SECONDS)
 
 
-class ReadPool:
+class TenantPool:
     """At most `size` connections, opened when they are needed."""
 
     def __init__(
-        self, connection: Connection, *, size: int, wait_seconds: float, settings: Mapping[str, str] | None = None
+        self,
+        connection: Connection,
+        *,
+        size: int,
+        wait_seconds: float,
+        settings: Mapping[str, str] | None = None,
+        may_write: bool = False,
+        answer_seconds: float | None = None,
     ) -> None:
-        """`wait_seconds` is how long a caller waits for a connection; `settings` are Postgres settings of each."""
+        """`wait_seconds` is how long a caller waits for a connection; `settings` are Postgres settings of each.
+
+        A statement whose answer takes longer than `answer_seconds` raises TimeoutError; without it see `connection`.
+        """
         self._connection = connection
         self._size = size
         self._wait_seconds = wait_seconds
+        self._answer_seconds = answer_seconds
         self._settings = {
             "application_name": "fleetgraph",
             **connection.server_settings,
-            **_SETTINGS,
+            **({} if may_write else _READ_ONLY),
+            **SHORT_STATEMENTS,
             **(settings or {}),
         }
-        self._idle: list[ReadConnection] = []
-        self._waiting: deque[asyncio.Future[ReadConnection | None]] = deque()
+        self._idle: list[TenantConnection] = []
+        self._waiting: deque[asyncio.Future[TenantConnection | None]] = deque()
         self._open = 0
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -101,18 +112,19 @@ class ReadPool:
         """Connections that nobody holds."""
         return len(self._idle)
 
-    def connection(self, tenant_id: UUID) -> AbstractAsyncContextManager[ReadConnection]:
+    def connection(self, tenant_id: UUID) -> AbstractAsyncContextManager[TenantConnection]:
         """A connection in the tenant. Entering raises PoolExhausted and asyncpg's errors.
 
         Where the caller is cancelled or a statement fails, something may still be under way on the connection: then it
         is closed, which also ends what runs in Postgres, and another one is opened when it is needed.
 
-        Nothing here ends the wait for an answer that never comes, since a timer for each statement would cost every
-        query: who asks on a request's behalf is cancelled with it, and anybody else needs a limit of their own.
+        Without `answer_seconds` nothing here ends the wait for an answer that never comes, since a timer for each
+        statement would cost every query: who asks on a request's behalf is cancelled with it, and anybody else needs a
+        limit of their own.
         """
         return _Held(self, tenant_id)
 
-    async def take(self, tenant_id: UUID) -> ReadConnection:
+    async def take(self, tenant_id: UUID) -> TenantConnection:
         """A connection in the tenant, for the caller to give back or to discard."""
         held = await self._take(tenant_id)
         try:
@@ -131,14 +143,14 @@ class ReadPool:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    def ready(self, tenant_id: UUID) -> ReadConnection | None:
+    def ready(self, tenant_id: UUID) -> TenantConnection | None:
         """What `take` gives, where there is nothing to wait for: nearly always."""
         idle = self._idle
         if idle and idle[-1].tenant_id == tenant_id and not idle[-1].is_closed:
             return idle.pop()
         return None
 
-    async def _take(self, tenant_id: UUID) -> ReadConnection:
+    async def _take(self, tenant_id: UUID) -> TenantConnection:
         deadline = time.monotonic() + self._wait_seconds
         while True:
             held = self._free(tenant_id)
@@ -152,7 +164,7 @@ class ReadPool:
                 return held
             self.discard(held)
 
-    def _free(self, tenant_id: UUID) -> ReadConnection | None:
+    def _free(self, tenant_id: UUID) -> TenantConnection | None:
         """A connection that nobody holds; of this tenant if there is one, since that is ready as it is."""
         idle = self._idle
         for position in range(len(idle) - 1, -1, -1):
@@ -160,8 +172,8 @@ class ReadPool:
                 return idle.pop(position)
         return idle.pop(0) if idle else None
 
-    async def _wait(self, deadline: float) -> ReadConnection | None:
-        waiter: asyncio.Future[ReadConnection | None] = asyncio.get_running_loop().create_future()
+    async def _wait(self, deadline: float) -> TenantConnection | None:
+        waiter: asyncio.Future[TenantConnection | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
@@ -175,19 +187,20 @@ class ReadPool:
                 self._waiting.remove(waiter)
             if isinstance(error, TimeoutError):
                 raise PoolExhausted(
-                    f"All {self._size} connections for queries were in use for {self._wait_seconds:g} s. Make the pool "
+                    f"All {self._size} connections of the pool were in use for {self._wait_seconds:g} s. Make the pool "
                     "larger (FLEETGRAPH_POOL_SIZE), or find out what keeps them busy."
                 ) from None
             raise
 
-    async def _connect(self, *, counted: bool = False) -> ReadConnection:
+    async def _connect(self, *, counted: bool = False) -> TenantConnection:
         if not counted:
             self._open += 1
         try:
-            return ReadConnection(
+            return TenantConnection(
                 await asyncpg.connect(
                     self._connection.url,
                     timeout=CONNECT_SECONDS,
+                    command_timeout=self._answer_seconds,
                     server_settings=self._settings,
                     **PREPARED,
                 )
@@ -196,7 +209,7 @@ class ReadPool:
             self._pass_on()
             raise
 
-    def give_back(self, held: ReadConnection) -> None:
+    def give_back(self, held: TenantConnection) -> None:
         """Let somebody else have it."""
         if self._open > self._size:
             self.discard(held)
@@ -213,14 +226,14 @@ class ReadPool:
         else:
             waiter.set_result(None)
 
-    def _next(self) -> asyncio.Future[ReadConnection | None] | None:
+    def _next(self) -> asyncio.Future[TenantConnection | None] | None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():  # those who gave up are on their way out
                 return waiter
         return None
 
-    def discard(self, held: ReadConnection) -> None:
+    def discard(self, held: TenantConnection) -> None:
         """Close it, whatever is under way on it."""
         self._pass_on()
         closing = asyncio.get_running_loop().create_task(held.close())
@@ -228,16 +241,16 @@ class ReadPool:
         closing.add_done_callback(self._closing.discard)
 
 
-class _Held(AbstractAsyncContextManager[ReadConnection]):
+class _Held(AbstractAsyncContextManager[TenantConnection]):
     """A connection for as long as the block lasts."""
 
     __slots__ = ("_held", "_pool", "_tenant_id")
 
-    def __init__(self, pool: ReadPool, tenant_id: UUID) -> None:
+    def __init__(self, pool: TenantPool, tenant_id: UUID) -> None:
         self._pool = pool
         self._tenant_id = tenant_id
 
-    async def __aenter__(self) -> ReadConnection:
+    async def __aenter__(self) -> TenantConnection:
         self._held = self._pool.ready(self._tenant_id) or await self._pool.take(self._tenant_id)
         return self._held
 

@@ -1,0 +1,130 @@
+"""Commands that write with one statement, which commits itself.
+
+A transaction of several statements keeps its locks while answers travel and while this process has other things to do,
+the lock of the tenant's log among them, for which all of the tenant's writers wait. A command that changes one row and
+records that, or only looks and reports, needs no such thing: it reads without a lock, and its statement stores nothing
+where the row is no longer what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Final, NoReturn, TypeVar
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from db.base import Model
+from db.bell import Feed
+from db.callers import touched
+from db.pool import OF_THE_DRIVER, CommitUnanswered, is_gone
+from db.rows import keyed
+from db.tenant_pool import TenantConnection
+from db.work import Work
+
+M = TypeVar("M", bound=Model)
+
+_UNANSWERED: Final = (OSError, asyncpg.ConnectionDoesNotExistError)
+"""What is raised where the connection ended, or fell silent, instead of an answer. Whatever the server says is said of
+a statement that did nothing."""
+
+
+class NeedsTransaction(Exception):
+    """What was begun takes a transaction: it is more than one statement may do, or somebody else was quicker. Nothing
+    was written; do it again from the start."""
+
+
+class Brief(Work):
+    """Reads, and then one statement that writes.
+
+    What is decided rests on one row that was asked for by `lock`, or on what was read besides, never on both: to hold a
+    row is to keep others from changing what hangs on it, and here nobody is kept from anything.
+    """
+
+    writes_once: ClassVar[bool] = True
+
+    def __init__(self, connection: TenantConnection) -> None:
+        """`connection` is in the tenant, and in no transaction."""
+        super().__init__()
+        self._own = connection
+        self._version: int | None = None
+        self._is_guarded = self._has_read = False
+        self.feeds: Iterable[Feed] | None = None
+        """Who is to be told of what was written; None where nothing was."""
+
+    @property
+    def connection(self) -> AsyncConnection:
+        """Raises NeedsTransaction."""
+        self.needs_transaction("another way to write")
+
+    @property
+    def session(self) -> AsyncSession:
+        """Raises NeedsTransaction."""
+        self.needs_transaction("the session")
+
+    def needs_transaction(self, why: str) -> NoReturn:
+        """Raises NeedsTransaction."""
+        raise NeedsTransaction(why)
+
+    async def lock(self, model: type[M], tenant_id: UUID, row_ids: Sequence[UUID]) -> list[M]:
+        """A row as it is now, which nobody is kept from changing: whether it still is so, is seen when it is stored."""
+        rows = keyed(model)
+        if self._has_read or len(row_ids) != 1 or not rows.is_plain:
+            self.needs_transaction("more than one row")
+        found = await self.read(rows.versioned, tenant_id, row_ids)
+        if not found:
+            return []
+        *record, self._version = found[0]
+        return [self._keep(rows.make(record), is_held=True)]
+
+    async def get(self, model: type[M], tenant_id: UUID, row_id: UUID) -> M | None:
+        """A row by id, to be looked at."""
+        rows = keyed(model)
+        found = await self.read(rows.read, tenant_id, [row_id])
+        return self._keep(rows.make(found[0]), is_held=False) if found else None
+
+    async def read(self, sql: str, *arguments: Any) -> list[Any]:
+        """The driver's rows of a statement that only reads. Raises asyncpg's errors."""
+        if self._version is not None:
+            self.needs_transaction("reading beside a row that is held")
+        self._has_read = True
+        try:
+            return list(await self._own.fetch(sql, arguments))
+        except OF_THE_DRIVER as error:
+            if is_gone(error):  # a transaction finds a connection that answers
+                raise NeedsTransaction("the connection was dead") from error
+            raise
+
+    def take_only_change(self, first: int) -> tuple[str, list[Any]] | None:
+        """As of a transaction, and where the row is still what was read."""
+        found = super().take_only_change(first)
+        if found is None:
+            return None
+        self._is_guarded = True
+        text, arguments = found
+        # A change makes another version of a row, which has the number of the transaction that made it.
+        return f"{text} AND xmin = ${first + len(arguments)}::xid", [*arguments, self._version]
+
+    async def flush(self, tenant_id: UUID) -> None:
+        """Nothing, where nothing was changed."""
+        if self.has_changed_rows:
+            self.needs_transaction("a change beside the records")
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
+        """The driver's rows of the one statement that writes, and has committed with that.
+
+        Raises asyncpg's errors, and CommitUnanswered where nobody knows whether it did.
+        """
+        if self.feeds is not None:
+            raise AssertionError("a brief command writes once")
+        if self._version is not None and not self._is_guarded:
+            self.needs_transaction("a record of a row that stays as it is")
+        try:
+            found = list(await self._own.fetch(sql, arguments))
+        except _UNANSWERED as error:
+            raise CommitUnanswered("No answer came to a statement that commits itself.") from error
+        if self._is_guarded and not found:
+            self.needs_transaction("somebody else was quicker")
+        self.feeds = touched(sql)
+        return found

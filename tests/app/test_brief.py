@@ -1,0 +1,491 @@
+"""Commands that write with one statement (db/brief.py): as safe as in a transaction, and done in one if need be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID
+
+import asyncpg
+import pytest
+from sqlalchemy import select, text, update
+
+from app.auth.actor import ActorKind
+from app.commands import COMMANDS, Command, Done, Refusal, Refused
+from app.idempotency import Key
+from app.running import run
+from app.unit_of_work import PermissionDenied, UnitOfWork
+from db import models
+from db.bell import Feed
+from db.brief import Brief
+from db.enums import AlertSeverity, ChangeRecordType, InstanceState, OpEventType
+from db.ids import new_id
+from db.logs import ChainHead, verify_chain
+from db.models.gateway import TenantCounters
+from db.pool import CommitUnanswered
+from db.tenant_pool import TenantConnection
+from db.texts import DriverText
+from tests.conftest import TenantUnderTest
+from tests.fingerprint import fingerprint
+from tests.heard import heard
+
+Body = Callable[..., Awaitable[Any]]
+Declare = Callable[[Body], str]
+ACTIVE, PAUSED = InstanceState.ACTIVE, InstanceState.PAUSED
+
+
+@pytest.fixture
+def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
+    """Make a function a command that is tried briefly, for as long as the test lasts; returns its name."""
+
+    def add(function: Body) -> str:
+        made = Command(
+            function.__name__,
+            function,
+            "write:projects",
+            ChangeRecordType.PROJECT_CREATED,
+            frozenset({ActorKind.OPERATOR}),
+            is_sensitive=False,
+            mostly_brief=lambda _given: True,
+        )
+        monkeypatch.setitem(COMMANDS, made.name, made)
+        return made.name
+
+    return add
+
+
+@contextmanager
+def sent(tenant: TenantUnderTest) -> Iterator[list[str]]:
+    """What is sent by single statements, in the order of sending, without what SQLAlchemy sends."""
+    statements: list[str] = []
+    fetch = TenantConnection.fetch
+
+    def note(connection: TenantConnection, sql: str, arguments: Any) -> Awaitable[Any]:
+        statements.append(sql)
+        return fetch(connection, sql, arguments)
+
+    with patch.object(TenantConnection, "fetch", note):
+        yield statements
+
+
+async def agents(tenant: TenantUnderTest, count: int = 1) -> list[UUID]:
+    """Agents that are ACTIVE."""
+    template = models.AgentTemplate(id=new_id(), name="T")
+    version = models.AgentVersion(id=new_id(), template_id=template.id, genome={}, genome_hash="0" * 64)
+    made = [
+        models.AgentInstance(
+            id=new_id(),
+            version_id=version.id,
+            project_id=tenant.project.id,
+            environment_id=tenant.environment.id,
+            state=ACTIVE,
+        )
+        for _ in range(count)
+    ]
+    await tenant.add(template, version, *made)
+    return [one.id for one in made]
+
+
+async def move(tenant: TenantUnderTest, agent: UUID, to: InstanceState, **given: Any) -> Done | Refused:
+    """`agentInstanceTransition`."""
+    return await run(tenant.database, tenant.actor(), "transition_instance", {"instance_id": agent, "to": to, **given})
+
+
+async def state_of(tenant: TenantUnderTest, agent: UUID) -> InstanceState:
+    async with tenant.database.transaction(tenant.actor()) as session:
+        found = await session.get_one(models.AgentInstance, (tenant.id, agent))
+        return found.state
+
+
+async def records(tenant: TenantUnderTest) -> list[Any]:
+    """The tenant's chain, which is whole."""
+    async with tenant.database.transaction(tenant.actor()) as session:
+        table = models.ChangeRecord.__table__
+        rows = (await session.execute(select(table).order_by(table.c.seq))).mappings().all()
+        counters = await session.get_one(TenantCounters, tenant.id)
+        head = ChainHead(counters.change_seq, counters.change_hash)
+    assert verify_chain([dict(row) for row in rows], head=head) == []
+    return list(rows)
+
+
+async def project(tenant: TenantUnderTest) -> models.Project:
+    async with tenant.database.transaction(tenant.actor()) as session:
+        return await session.get_one(models.Project, (tenant.id, tenant.project.id))
+
+
+async def test_a_transition_is_two_statements_and_no_transaction(tenant: TenantUnderTest) -> None:
+    """One that reads, one that stores row and record; with the same outcome as ever."""
+    (agent,) = await agents(tenant)
+    with sent(tenant) as statements, patch("db.session.begin", side_effect=AssertionError("a transaction")):
+        outcome = await move(tenant, agent, PAUSED, reason="lunch")
+    assert [one.split()[0] for one in statements] == ["SELECT", "WITH"]
+    assert await state_of(tenant, agent) is PAUSED
+    (record,) = await records(tenant)
+    assert isinstance(outcome, Done)
+    assert outcome.change_id == record["id"]
+    assert (record["target_id"], record["reason"]) == (agent, "lunch")
+    assert record["after_state"]["state"] == "PAUSED"
+
+
+async def test_with_a_key_it_takes_a_transaction(tenant: TenantUnderTest) -> None:
+    """Decision 33: the key is kept with what was done."""
+    (agent,) = await agents(tenant)
+    given = {"instance_id": agent, "to": PAUSED}
+    operator = models.Operator(id=new_id(), auth_id="o", name="Ada", email="ada@example.com")
+    await tenant.add(operator)
+    actor, key = tenant.actor(operator_id=operator.id), Key.of("agentInstanceTransition", "k", {"to": "PAUSED"})
+    with sent(tenant) as statements:
+        for _ in range(2):
+            assert isinstance(await run(tenant.database, actor, "transition_instance", given, key), Done)
+    assert statements == []
+    assert len(await records(tenant)) == 1
+
+
+@pytest.mark.parametrize("is_committed_before", [True, False], ids=["before the statement", "while it waits"])
+async def test_a_row_that_somebody_changed_meanwhile_is_looked_at_again(
+    tenant: TenantUnderTest, declare: Declare, is_committed_before: bool
+) -> None:
+    """Neither change is lost, no number of the chain is taken twice or for nothing."""
+    seen: list[str] = []
+    theirs = update(models.Project).where(models.Project.id == tenant.project.id).values(name="Theirs")
+    other = tenant.database.transaction(tenant.actor())
+    waiting: list[asyncio.Task[None]] = []
+
+    async def meddle() -> None:
+        if is_committed_before:
+            async with tenant.database.transaction(tenant.actor()) as session:
+                await session.execute(theirs)
+            return
+        session = await other.__aenter__()
+        await session.execute(theirs)
+
+        async def commit() -> None:
+            await until_somebody_waits(tenant)
+            await other.__aexit__(None, None, None)
+
+        waiting.append(asyncio.create_task(commit()))
+
+    async def describe(uow: UnitOfWork) -> Any:
+        """Say what the project's name is."""
+        found = await uow.lock(models.Project, tenant.project.id)
+        assert found is not None
+        seen.append(found.name)
+        if len(seen) == 1:
+            await meddle()
+        found.description = f"It is {found.name}."
+        uow.record(ChangeRecordType.PROJECT_CREATED, found, after={"description": found.description})
+        return found
+
+    assert isinstance(await run(tenant.database, tenant.actor(), declare(describe), {}), Done)
+    await asyncio.gather(*waiting)
+    assert seen == ["Core", "Theirs"]
+    found = await project(tenant)
+    assert (found.name, found.description) == ("Theirs", "It is Theirs.")
+    (record,) = await records(tenant)
+    assert record["after_state"] == {"description": "It is Theirs."}
+
+
+async def until_somebody_waits(tenant: TenantUnderTest) -> int:
+    """Until a session waits for a lock; the server's number of it."""
+    while True:
+        found = await tenant.database.fetch_one("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        if found is not None:
+            return int(found["pid"])
+        await asyncio.sleep(0.01)
+
+
+async def test_who_merely_holds_the_row_is_waited_for(tenant: TenantUnderTest) -> None:
+    """A lock says that what hangs on the row is being changed; the row itself is what it was."""
+    (agent,) = await agents(tenant)
+    with sent(tenant) as statements:
+        async with tenant.database.writing(tenant.actor()) as holder:
+            assert await holder.lock(models.AgentInstance, tenant.id, [agent])
+            moving = asyncio.create_task(move(tenant, agent, PAUSED))
+            await until_somebody_waits(tenant)
+            assert not moving.done()
+        assert isinstance(await moving, Done)
+    assert len(statements) == 2, "not read again"
+    assert len(await records(tenant)) == 1
+
+
+async def test_of_many_at_once_each_is_done_once(tenant: TenantUnderTest) -> None:
+    """Of those who expect the same state one is first, and the chain has a number for each that was done."""
+    some, operator = await agents(tenant, 4), new_id()
+    await tenant.add(models.Operator(id=operator, auth_id="o", name="Ada", email="ada@example.com"))
+    actor = tenant.actor(operator_id=operator)
+    outcomes = await asyncio.gather(
+        *(move(tenant, agent, PAUSED, expected_state=ACTIVE) for agent in some for _ in range(6)),
+        *(run(tenant.database, actor, "create_template", {"name": f"T{n}"}) for n in range(6)),
+    )
+    moved = outcomes[: len(some) * 6]
+    refused = [one for one in moved if isinstance(one, Refused)]
+    assert len(moved) - len(refused) == len(some)
+    assert {one.code for one in refused} == {Refusal.CONFLICT}
+    assert [await state_of(tenant, agent) for agent in some] == [PAUSED] * len(some)
+    assert len(await records(tenant)) == len(some) + 6
+
+
+async def test_a_refusal_writes_nothing(tenant: TenantUnderTest) -> None:
+    (agent,) = await agents(tenant)
+    before = await fingerprint(tenant.database, tenant.id)
+    with sent(tenant) as statements, heard(tenant.database.engine) as others:
+        refused = await move(tenant, agent, InstanceState.PROVISIONING)
+    assert isinstance(refused, Refused)
+    assert refused.code is Refusal.INVALID_STATE_TRANSITION
+    assert (len(statements), others) == (1, [])
+    assert await fingerprint(tenant.database, tenant.id) == before
+
+
+async def test_another_tenants_row_is_not_there(tenant: TenantUnderTest, other_tenant: TenantUnderTest) -> None:
+    """On a connection that was theirs a moment ago, too."""
+    (theirs,), (mine,) = await agents(other_tenant), await agents(tenant)
+    database = tenant.database
+    for _ in range(2):
+        outcome = await run(
+            database, other_tenant.actor(), "transition_instance", {"instance_id": theirs, "to": PAUSED}
+        )
+        assert isinstance(outcome, Done)
+        refused = await move(tenant, theirs, ACTIVE)
+        assert isinstance(refused, Refused)
+        assert refused.code is Refusal.NOT_FOUND
+        assert isinstance(await move(tenant, mine, PAUSED), Done)
+        for agent, actor in ((theirs, other_tenant.actor()), (mine, tenant.actor())):
+            await run(database, actor, "transition_instance", {"instance_id": agent, "to": ACTIVE})
+    assert await state_of(other_tenant, theirs) is ACTIVE
+    assert {row["tenant_id"] for row in await records(tenant)} == {tenant.id}
+
+
+async def test_row_level_security_is_in_force(tenant: TenantUnderTest, other_tenant: TenantUnderTest) -> None:
+    """The second wall: a statement that forgot the tenant sees and changes no other's rows."""
+    async with tenant.database.brief(tenant.actor()) as brief:
+        assert {row[0] for row in await brief.read("SELECT DISTINCT tenant_id FROM projects")} == {tenant.id}
+    async with tenant.database.brief(tenant.actor()) as brief:
+        changed = await brief.fetch("UPDATE projects SET name = 'Mine' RETURNING tenant_id")
+    assert {row[0] for row in changed} == {tenant.id}
+    assert (await project(other_tenant)).name == "Core"
+
+
+async def test_who_follows_is_told(tenant: TenantUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the row, the record, and that an agent may do something else now; not of what was refused."""
+    (agent,) = await agents(tenant)
+    rung: list[tuple[UUID, Feed, int | None]] = []
+
+    class Noting:
+        def ring(self, tenant_id: UUID, feed: Feed, seq: int | None = None) -> None:
+            rung.append((tenant_id, feed, seq))
+
+    monkeypatch.setattr(tenant.database, "bell", Noting())
+    await move(tenant, agent, InstanceState.PROVISIONING)
+    assert rung == []
+    await move(tenant, agent, PAUSED)
+    (record,) = await records(tenant)
+    mine = [one for one in rung if one != (tenant.id, Feed.ROWS, None)]
+    assert (tenant.id, Feed.ROWS, None) in rung
+    assert mine == [(tenant.id, Feed.AGENTS, None), (tenant.id, Feed.CHANGES, record["seq"])]
+
+
+async def test_who_may_not_is_noted(tenant: TenantUnderTest) -> None:
+    """AUD-1: the denial is in the security journal, and nothing was done."""
+    (agent,) = await agents(tenant)
+    actor = tenant.actor("read:instances")
+    with pytest.raises(PermissionDenied):
+        await run(tenant.database, actor, "transition_instance", {"instance_id": agent, "to": PAUSED})
+    assert await state_of(tenant, agent) is ACTIVE
+    assert await records(tenant) == []
+
+
+# --- What takes a transaction -----------------------------------------------------------------------------------------
+
+_NAMES = DriverText("SELECT name FROM projects WHERE tenant_id = :tenant")
+
+
+async def _changes_by_the_session(uow: UnitOfWork, found: models.Project) -> None:
+    await uow.session.execute(text("UPDATE projects SET description = 'x' WHERE id = :id"), {"id": found.id})
+    uow.record(ChangeRecordType.PROJECT_CREATED, found)
+
+
+async def _looks_at_another_row(uow: UnitOfWork, found: models.Project) -> None:
+    assert await uow.get(models.AgentTemplate, new_id()) is None
+    found.description = "x"
+    uow.record(ChangeRecordType.PROJECT_CREATED, found)
+
+
+async def _reads_beside_it(uow: UnitOfWork, found: models.Project) -> None:
+    assert await uow.rows(_NAMES, {"tenant": uow.tenant_id})
+    found.description = "x"
+    uow.record(ChangeRecordType.PROJECT_CREATED, found)
+
+
+async def _locks_another_row(uow: UnitOfWork, found: models.Project) -> None:
+    assert await uow.lock(models.AgentTemplate, new_id()) is None
+    found.description = "x"
+    uow.record(ChangeRecordType.PROJECT_CREATED, found)
+
+
+async def _makes_a_row(uow: UnitOfWork, found: models.Project) -> None:
+    found.description = "x"
+    uow.record(ChangeRecordType.PROJECT_CREATED, uow.add(models.AgentTemplate(name="T")))
+
+
+async def _writes_both_journals(uow: UnitOfWork, found: models.Project) -> None:
+    found.description = "x"
+    uow.record(ChangeRecordType.PROJECT_CREATED, found)
+    uow.emit(OpEventType.DECISION_MADE)
+
+
+async def _records_what_stays_as_it_is(uow: UnitOfWork, found: models.Project) -> None:
+    uow.record(ChangeRecordType.PROJECT_CREATED, found)
+
+
+async def _reports_of_a_row_that_it_holds(uow: UnitOfWork, found: models.Project) -> None:
+    uow.emit(OpEventType.DECISION_MADE, project_id=found.id)
+
+
+async def _reports_with_an_id_of_its_own(uow: UnitOfWork, _found: models.Project) -> None:
+    uow.emit(OpEventType.DECISION_MADE, event_id="once")
+
+
+async def _changes_without_a_record(_uow: UnitOfWork, found: models.Project) -> None:
+    found.description = "x"
+
+
+async def _raises_an_alert(uow: UnitOfWork, found: models.Project) -> None:
+    found.description = "x"
+    uow.record(ChangeRecordType.PROJECT_CREATED, found)
+    uow.alert("TEST", AlertSeverity.WARNING, "A title", "What happened.")
+
+
+@pytest.mark.parametrize(
+    ("work", "records_and_events"),
+    [
+        (_changes_by_the_session, (1, 0)),
+        (_looks_at_another_row, (1, 0)),
+        (_reads_beside_it, (1, 0)),
+        (_locks_another_row, (1, 0)),
+        (_makes_a_row, (1, 0)),
+        (_writes_both_journals, (1, 1)),
+        (_records_what_stays_as_it_is, (1, 0)),
+        (_reports_of_a_row_that_it_holds, (0, 1)),
+        (_reports_with_an_id_of_its_own, (0, 1)),
+        (_changes_without_a_record, (0, 0)),
+        (_raises_an_alert, (1, 0)),
+    ],
+)
+async def test_what_is_more_than_one_statement_is_done_in_a_transaction(
+    work: Any, records_and_events: tuple[int, int], tenant: TenantUnderTest, declare: Declare
+) -> None:
+    """From the start, once."""
+    runs = 0
+
+    async def go(uow: UnitOfWork) -> Any:
+        """Hold a row, and do something."""
+        nonlocal runs
+        runs += 1
+        found = await uow.lock(models.Project, tenant.project.id)
+        assert found is not None
+        await work(uow, found)
+        return found
+
+    assert isinstance(await run(tenant.database, tenant.actor(), declare(go), {}), Done)
+    assert runs == 2
+    async with tenant.database.transaction(tenant.actor()) as session:
+        events = len((await session.scalars(select(models.OpEvent.id))).all())
+    assert (len(await records(tenant)), events) == records_and_events
+    is_described = work not in (
+        _records_what_stays_as_it_is,
+        _reports_of_a_row_that_it_holds,
+        _reports_with_an_id_of_its_own,
+    )
+    assert (await project(tenant)).description == ("x" if is_described else None)
+
+
+async def test_what_only_looks_and_reports_is_brief(tenant: TenantUnderTest, declare: Declare) -> None:
+    """POL-1: what an agent may do rests on much, and leaves one event."""
+
+    async def look(uow: UnitOfWork) -> Done:
+        """Look at things, and tell."""
+        assert await uow.rows(_NAMES, {"tenant": uow.tenant_id})
+        assert await uow.get(models.Project, tenant.project.id) is not None
+        uow.emit(OpEventType.DECISION_MADE, project_id=tenant.project.id)
+        uow.emit(OpEventType.DECISION_MADE, project_id=tenant.project.id)
+        return Done(None)
+
+    with patch("db.session.begin", side_effect=AssertionError("a transaction")):
+        assert isinstance(await run(tenant.database, tenant.actor(), declare(look), {}), Done)
+    async with tenant.database.transaction(tenant.actor()) as session:
+        seqs = (await session.scalars(select(models.OpEvent.seq).order_by(models.OpEvent.seq))).all()
+    assert list(seqs) == [1, 2]
+
+
+async def test_a_second_statement_that_writes_is_a_mistake(tenant: TenantUnderTest) -> None:
+    """The first has committed; to begin again would do it twice."""
+    async with tenant.database.brief(tenant.actor()) as brief:
+        await brief.fetch("UPDATE projects SET description = 'x'")
+        with pytest.raises(AssertionError, match="writes once"):
+            await brief.fetch("UPDATE projects SET description = 'y'")
+    assert (await project(tenant)).description == "x"
+
+
+# --- Outages ----------------------------------------------------------------------------------------------------------
+
+
+async def end_of(tenant: TenantUnderTest, brief: Brief) -> int:
+    """The server's number of a brief command's session."""
+    ((number,),) = await brief.read("SELECT pg_backend_pid()")
+    return int(number)
+
+
+async def terminate(tenant: TenantUnderTest, number: int) -> None:
+    async with tenant.database.transaction(tenant.actor()) as session:
+        assert await session.scalar(text("SELECT pg_terminate_backend(:number, 5000)"), {"number": number})
+
+
+async def test_a_connection_that_is_dead_does_no_harm(tenant: TenantUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether that was seen before the first statement or only by it."""
+    (agent,) = await agents(tenant)
+    for to in (PAUSED, ACTIVE):
+        async with tenant.database.brief(tenant.actor()) as brief:
+            number = await end_of(tenant, brief)
+        await terminate(tenant, number)
+        with monkeypatch.context() as patched:
+            if to is ACTIVE:
+                patched.setattr(TenantConnection, "is_closed", False)
+            assert isinstance(await move(tenant, agent, to), Done)
+    assert len(await records(tenant)) == 2
+
+
+async def test_a_statement_whose_answer_is_lost_is_told_as_what_it_is(tenant: TenantUnderTest) -> None:
+    """It may have been done: it is neither told as undone nor done again."""
+    (agent,) = await agents(tenant)
+    fetch, tries = TenantConnection.fetch, 0
+
+    async def lose(connection: TenantConnection, sql: str, arguments: Any) -> Any:
+        nonlocal tries
+        found = await fetch(connection, sql, arguments)
+        if sql.startswith("WITH"):
+            tries += 1
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        return found
+
+    with patch.object(TenantConnection, "fetch", lose), pytest.raises(CommitUnanswered):
+        await move(tenant, agent, PAUSED)
+    assert tries == 1
+    assert await state_of(tenant, agent) is PAUSED
+    assert len(await records(tenant)) == 1
+    assert isinstance(await move(tenant, agent, ACTIVE), Done), "the next has a connection that works"
+
+
+async def test_a_session_that_is_ended_within_its_statement_leaves_nothing(tenant: TenantUnderTest) -> None:
+    """Neither the row nor the record, nor a number that nobody has."""
+    (agent,) = await agents(tenant)
+    async with tenant.database.writing(tenant.actor()) as holder:
+        await holder.lock(models.AgentInstance, tenant.id, [agent])
+        moving = asyncio.create_task(move(tenant, agent, PAUSED))
+        await terminate(tenant, await until_somebody_waits(tenant))
+        with pytest.raises(CommitUnanswered):  # the driver does not tell what the server said last
+            await moving
+    assert await state_of(tenant, agent) is ACTIVE
+    assert await records(tenant) == []
