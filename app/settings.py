@@ -125,8 +125,8 @@ class Settings(BaseSettings):
         default=16,
         ge=1,
         le=1000,
-        description="Connections for compiled queries, half as many for commands of a single statement, and as many "
-        "for everything else, in each worker process.",
+        description="Connections for compiled queries, as many for commands of a single statement, and as many for "
+        "everything else, in each worker process.",
     )
     pool_timeout_seconds: float = Field(
         default=5, gt=0, le=300, description="How long a request waits for a connection before it is refused."

@@ -176,11 +176,9 @@ class Database:
         self.engine = self.read_engine = open_requests(connections.gateway)
         if connections.read != connections.gateway:
             self.read_engine = open_requests(connections.read)
-        of_tenants = partial(TenantPool, wait_seconds=pool_timeout_seconds, settings=limits)
-        self.reads = of_tenants(connections.read, size=pool_size)
-        self._briefs = of_tenants(
-            connections.gateway, size=(pool_size + 1) // 2, may_write=True, answer_seconds=answer_seconds
-        )
+        of_tenants = partial(TenantPool, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
+        self.reads = of_tenants(connections.read)
+        self._briefs = of_tenants(connections.gateway, may_write=True, answer_seconds=answer_seconds)
         self.reads_behind = connections.read != connections.gateway
         """Whether queries may be answered by a replica, which follows the primary with a delay."""
         self._platform = open_pool(connections.platform, size=platform_pool_size, wait_seconds=_PLATFORM_WAIT_SECONDS)
