@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from app.alerting import ALERT_OPENED, AlertDraft, write_alerts
 from app.auth.actor import Actor, ActorKind
+from app.origin import origin
 from app.sealing import Seal
 from db.base import JsonObject, Model
 from db.bell import Feed
@@ -259,7 +260,7 @@ class UnitOfWork:
         description: str | None = None,
         metadata: JsonObject | None = None,
     ) -> None:
-        """Write a row of the security journal (AUD-1)."""
+        """Write a row of the security journal (AUD-1), with where the request comes from (PII-3)."""
         self.add(
             AuditLog(
                 severity=severity,
@@ -271,6 +272,7 @@ class UnitOfWork:
                 description=description,
                 timestamp=self.now,
                 metadata_=metadata,
+                **origin()._asdict(),
             )
         )
 

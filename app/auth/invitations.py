@@ -17,6 +17,7 @@ from app.auth.authenticate import answer_of
 from app.auth.claims import Token
 from app.auth.scope import NO_GRANTS
 from app.identity.rules import pseudonym
+from app.origin import origin
 from db.enums import ActorType, AuditSeverity, OperatorStatus
 from db.models import AuditLog, Operator
 from db.session import Database
@@ -82,6 +83,7 @@ class InvitedOperators:
                     resource_id=str(operator_id),
                     description=f"First sign-in: the invitation of {person.name} was bound to its subject.",
                     timestamp=now,
+                    **origin()._asdict(),
                 )
             )
         log.info("invitation_bound", operator=str(operator_id), tenant=found["tenant_slug"])

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.headers import safe, safe_lines
 from app.log import REQUEST_ID
+from app.origin import ORIGIN
 
 _ACCEPTABLE: Final = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
 _KEY: Final = "fleetgraph.request_id"
@@ -57,10 +58,12 @@ class RequestId:
                 scope[_KEY] = value.decode("ascii")
         identity = request_id(scope)
         bound = REQUEST_ID.set(identity)
+        placed = ORIGIN.set((scope.get("client"), scope["headers"]))
         if scope["type"] == "websocket":  # its operations are logged each with an id that begins so
             try:
                 await self._app(scope, receive, send)
             finally:
+                ORIGIN.reset(placed)
                 REQUEST_ID.reset(bound)
             return
         started = time.perf_counter()
@@ -100,6 +103,7 @@ class RequestId:
                     status=status or None,
                     milliseconds=round((time.perf_counter() - started) * 1000, 2),
                 )
+            ORIGIN.reset(placed)
             REQUEST_ID.reset(bound)
 
     def _worth_a_line(self, path: str, status: int) -> bool:
