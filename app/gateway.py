@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from graphql import GraphQLError, OperationType
 
+from app.audit.noting import SecurityNotes
 from app.auth.actor import Actor, ActorKind
 from app.auth.callers import Callers
 from app.auth.claims import TokenRejected
@@ -60,7 +61,8 @@ class Gateway:
         self.event_writer = EventWriter(
             database, most_waiting=settings.most_waiting_events, at_once=max(1, settings.pool_size // 2)
         )
-        self.authenticator = open_authenticator(settings, database)
+        self.security_notes = SecurityNotes(database)
+        self.authenticator = open_authenticator(settings, database, self.security_notes)
         self.callers = Callers(self.authenticator)
         self._seal = open_seal(settings)
         self._rates = {
@@ -97,6 +99,7 @@ class Gateway:
             try:
                 rate.take(context.actor.principal)
             except RateLimited as limited:
+                self.security_notes.limited(context.actor)
                 return [limited]
         return refuse_unreadable(operation, context)
 
@@ -206,6 +209,7 @@ async def open_gateway(settings: Settings, metrics: Metrics, tracing: Tracing | 
             await cancelled(listening, looking)
             await gateway.live.close()
             await gateway.authenticator.close()
+            await gateway.security_notes.close()
     finally:
         await database.close()
 

@@ -104,6 +104,8 @@ class Application:
             working = None if jobs is None else asyncio.create_task(jobs.run(), name="jobs")
             figures = gateway.event_writer.figures
             self._metrics.gauge("op_events", "Op events over HTTP: waiting, stored, repeated.", "what", figures)
+            notes = gateway.security_notes.figures
+            self._metrics.gauge("security_notes", "Refusals for the journal: waiting, written, lost.", "what", notes)
             self._metrics.gauge("sockets", "Open sockets and what runs on them.", "what", self._open_sockets)
             self._metrics.gauge("live", "Subscribers, and what they share.", "what", gateway.live.figures)
             try:

@@ -39,11 +39,21 @@ def origin() -> Origin:
     return NOWHERE if raw is None else origin_of(raw)
 
 
+def address() -> str | None:
+    """Only the address of `origin`, which is to be had in microseconds."""
+    raw = ORIGIN.get()
+    return None if raw is None else _address_of(raw)
+
+
 def origin_of(raw: Raw) -> Origin:
     """What may be stored of where a request comes from (PII-3)."""
-    client, headers = raw
-    address = client[0] if client else None
+    headers = raw[1]
     agent = next((value for name, value in headers if name == b"user-agent"), b"")[:LONGEST_AGENT]
     # Not every server refuses NUL in a header, and Postgres cannot store it.
     simple = simplify_user_agent(agent.decode("latin-1").replace("\0", " "))
-    return Origin(truncate_ip(address) if address else None, simple or None)
+    return Origin(_address_of(raw), simple or None)
+
+
+def _address_of(raw: Raw) -> str | None:
+    client = raw[0]
+    return truncate_ip(client[0]) if client and client[0] else None

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from app.alerting import ALERT_OPENED, AlertDraft, write_alerts
-from app.auth.actor import Actor, ActorKind
+from app.auth.actor import Actor
 from app.origin import origin
 from app.sealing import Seal
 from db.base import JsonObject, Model
@@ -193,9 +193,7 @@ class UnitOfWork:
     @property
     def actor_type(self) -> ActorType:
         """Who acts, as the journals have it."""
-        return {ActorKind.OPERATOR: ActorType.HUMAN, ActorKind.INSTANCE: ActorType.AGENT}.get(
-            self.actor.kind, ActorType.SYSTEM
-        )
+        return self.actor.kind.in_journals
 
     @property
     def actor_id(self) -> UUID | None:

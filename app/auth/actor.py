@@ -21,7 +21,7 @@ from app.auth.permissions import (
     READ_PERMISSION,
 )
 from app.auth.scope import NO_GRANTS, NOWHERE, TENANT_WIDE, Grants, Reach, Scope
-from db.enums import InstanceState
+from db.enums import ActorType, InstanceState
 
 if TYPE_CHECKING:
     from app.auth.claims import Token
@@ -42,6 +42,18 @@ class ActorKind(StrEnum):
     """An agent, with the fixed permissions of agents and its own project (RBAC-11, decision 31)."""
     PLATFORM = "platform"
     """Whoever runs the platform: bootstrap, retention and jobs, across tenants, without reading them (decision 24)."""
+
+    @property
+    def in_journals(self) -> ActorType:
+        """What the journals call it."""
+        return _IN_JOURNALS[self]
+
+
+_IN_JOURNALS: Final = {
+    ActorKind.OPERATOR: ActorType.HUMAN,
+    ActorKind.INSTANCE: ActorType.AGENT,
+    ActorKind.PLATFORM: ActorType.SYSTEM,
+}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import orjson
 import structlog
 
 from app.auth.actor import Actor, ActorKind, instance_actor, platform_actor
-from app.auth.claims import LONGEST_NAME, Token, TokenRejected, peek
+from app.auth.claims import LONGEST_NAME, AnotherTenant, Bearer, Token, TokenRejected, peek
 from app.auth.scope import Assignment, Grants
 from app.auth.tokens import ISSUER, LocalTokens
 from app.graph.errors import Unauthenticated
@@ -48,11 +48,21 @@ class Invitations(Protocol):
         ...
 
 
+class Refusals(Protocol):
+    """Hears of those whom the gateway does not let in."""
+
+    def not_let_in(self, rejected: TokenRejected, bearer: Bearer, tenant: str | None) -> None:
+        """`bearer` is whom a token names whose signature holds, `tenant` the slug in the request's header. Must
+        neither wait nor fail: the answer is given after it."""
+        ...
+
+
 class Authenticator:
     """Turns a bearer token into an actor.
 
     `local` verifies the gateway's own tokens, `oidc` those of the issuer; either may be missing, and then its tokens
-    are refused. `now` gives the time, in UTC, at which grants must not have expired.
+    are refused. `now` gives the time, in UTC, at which grants must not have expired. `refusals` hears of who is not
+    let in.
     """
 
     def __init__(
@@ -63,12 +73,14 @@ class Authenticator:
         oidc: "OidcIssuer | None" = None,
         invitations: Invitations | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        refusals: Refusals | None = None,
     ) -> None:
         self._rows = rows
         self._local = local
         self._oidc = oidc
         self._invitations = invitations
         self._now = now
+        self._refusals = refusals
 
     @property
     def local(self) -> LocalTokens | None:
@@ -80,14 +92,15 @@ class Authenticator:
 
         `authorization` is the header's text (``Bearer …``), `tenant` that of `TENANT_HEADER`. Raises Unauthenticated.
         """
-        return await self.actor_of(await self.verify(authorization), tenant)
+        return await self.actor_of(await self.verify(authorization, tenant), tenant)
 
-    async def verify(self, authorization: str | None) -> Token:
-        """The token of a header's text, once its signature and claims hold. Raises Unauthenticated."""
+    async def verify(self, authorization: str | None, tenant: str | None) -> Token:
+        """The token of a header's text, once its signature and claims hold, whatever `tenant` says. Raises
+        Unauthenticated."""
         try:
             return await self._verify(_bearer(authorization))
         except TokenRejected as rejected:
-            raise _refused(rejected) from None
+            raise self._refused(rejected, rejected.bearer, tenant) from None
 
     async def actor_of(self, token: Token, tenant: str | None) -> Actor:
         """The actor that a verified token stands for; `tenant` is the text of `TENANT_HEADER`. Raises
@@ -95,7 +108,7 @@ class Authenticator:
         try:
             return await self.resolve(token, _slug(tenant))
         except TokenRejected as rejected:
-            raise _refused(rejected) from None
+            raise self._refused(rejected, token, tenant) from None
 
     async def resolve(self, token: Token, tenant: str | None) -> Actor:
         """The actor that a verified token stands for, with `tenant` as the request's header has it.
@@ -107,7 +120,7 @@ class Authenticator:
         if token.kind is ActorKind.PLATFORM:
             return platform_actor(token.expires_at, token)
         if tenant is not None and token.tenant is not None and tenant != token.tenant:
-            raise TokenRejected("the header names another tenant than the token")
+            raise AnotherTenant("the header names another tenant than the token")
         if token.kind is ActorKind.INSTANCE:
             return await self._instance(token)
         return await self._operator(token, token.tenant or tenant)
@@ -146,7 +159,7 @@ class Authenticator:
         if "several" in found:
             raise Unauthenticated(f"You belong to several tenants: name one in the header {TENANT_HEADER}.")
         if found["status"] != OperatorStatus.ACTIVE:
-            raise TokenRejected(f"operator {found['id']} is {found['status']}")
+            raise TokenRejected(f"operator {found['id']} is {found['status']}", known=_known(found))
         grants = [_assignment(grant) for grant in found["grants"]]
         ends = [grant.expires_at for grant in grants]
         return Actor(
@@ -170,9 +183,10 @@ class Authenticator:
         if found is None:
             raise TokenRejected(f"unknown instance {instance_id}")
         if found["state"] == InstanceState.RETIRED:
-            raise TokenRejected(f"instance {instance_id} is RETIRED")
+            raise TokenRejected(f"instance {instance_id} is RETIRED", known=_known(found))
         if found["token_epoch"] != token.epoch:
-            raise TokenRejected(f"token of instance {instance_id} was revoked: epoch {token.epoch}")
+            reason = f"token of instance {instance_id} was revoked: epoch {token.epoch}"
+            raise TokenRejected(reason, known=_known(found))
         return instance_actor(
             tenant_id=UUID(found["tenant_id"]),
             tenant_slug=found["tenant_slug"],
@@ -186,6 +200,16 @@ class Authenticator:
 
     async def _find(self, sql: str, *arguments: Any) -> dict[str, Any] | None:
         return answer_of(await self._rows.fetch_one(sql, *arguments))
+
+    def _refused(self, rejected: TokenRejected, bearer: Bearer | None, tenant: str | None) -> Unauthenticated:
+        log.info("token_rejected", reason=rejected.reason)
+        if self._refusals is not None and bearer is not None:
+            try:
+                named = _slug(tenant)
+            except TokenRejected:
+                named = None
+            self._refusals.not_let_in(rejected, bearer, named)
+        return Unauthenticated()
 
 
 def answer_of(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -206,9 +230,8 @@ def _assignment(grant: Mapping[str, Any]) -> Assignment:
     )
 
 
-def _refused(rejected: TokenRejected) -> Unauthenticated:
-    log.info("token_rejected", reason=rejected.reason)
-    return Unauthenticated()
+def _known(found: Mapping[str, Any]) -> tuple[UUID, UUID]:
+    return UUID(found["tenant_id"]), UUID(found["id"])
 
 
 def _bearer(authorization: str | None) -> str:

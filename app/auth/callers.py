@@ -89,7 +89,7 @@ class Callers:
                 self._known.move_to_end(key)
                 return actor
         if known is None or clock >= known.token_until:
-            known = _Known(await self._authenticator.verify(authorization), clock + TOKEN_SECONDS)
+            known = _Known(await self._authenticator.verify(authorization, tenant), clock + TOKEN_SECONDS)
         actor = await self._look(known, clock, tenant)
         self._keep(key, known)
         return actor

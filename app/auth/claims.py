@@ -3,10 +3,11 @@
 import base64
 import binascii
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
+from uuid import UUID
 
 from joserfc import jwt
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
@@ -22,23 +23,38 @@ LONGEST_NAME: Final = 255
 """Characters of a subject, and of the other claims that are looked up as text."""
 
 
-class TokenRejected(Exception):
-    """The token is not good. The reason is for the log: outside, every rejection reads the same."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 @dataclass(frozen=True, slots=True)
-class Token:
-    """A token whose signature and claims hold. Who it stands for is not yet known to exist."""
+class Bearer:
+    """Whom a token names whose signature holds."""
 
     kind: ActorKind
     subject: str
     """An operator's subject at the issuer, or an instance's UUID."""
     tenant: str | None
     """Slug of the tenant the token was issued for; None if it does not say."""
+
+
+class TokenRejected(Exception):
+    """The token is not good. The reason is for the log and for the tenant's own journal: outside, every rejection reads
+    the same."""
+
+    def __init__(self, reason: str, *, bearer: Bearer | None = None, known: tuple[UUID, UUID] | None = None) -> None:
+        """`bearer` is whom the token names, where its signature holds and its claims do not; `known` is (tenant,
+        operator or instance) of a caller that the database has and lets in no more."""
+        super().__init__(reason)
+        self.reason = reason
+        self.bearer = bearer
+        self.known = known
+
+
+class AnotherTenant(TokenRejected):
+    """The request names another tenant than the token does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token(Bearer):
+    """A token whose signature and claims hold. Who it stands for is not yet known to exist."""
+
     expires_at: datetime
     """When it stops being good (UTC), clock skew allowed for."""
     epoch: int | None = None
@@ -105,10 +121,13 @@ class Expectation:
     skew: int = 60
     """Seconds by which clocks may differ, for exp, nbf and iat."""
 
-    def verify(self, token: str, key: Key, now: float) -> dict[str, Any]:
-        """The claims of a token that this key signed and whose issuer, audience and times are right at `now`.
+    def verify(
+        self, token: str, key: Key, now: float, bearer_of: Callable[[Mapping[str, Any]], Bearer]
+    ) -> tuple[Bearer, dict[str, Any]]:
+        """Whom a token names that this key signed and whose issuer, audience and times are right at `now`, and all of
+        its claims.
 
-        Raises TokenRejected.
+        Raises TokenRejected; where the signature holds, with whom `bearer_of` finds in the claims.
         """
         registry = _AllowList(algorithms=self.algorithms, strict_check_header=False)
         rules = jwt.JWTClaimsRegistry(
@@ -121,13 +140,17 @@ class Expectation:
         )
         try:
             claims = jwt.decode(token, key, registry=registry).claims
-            rules.validate(claims)
+            bearer = bearer_of(claims)
+            try:
+                rules.validate(claims)
+            except JoseError as error:
+                raise TokenRejected(f"{error.error}: {error.description}", bearer=bearer) from error
         except JoseError as error:
             raise TokenRejected(f"{error.error}: {error.description}") from error
         # What the library does not foresee in the header of a hostile token must not become a fault of ours.
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise TokenRejected(f"malformed: {type(error).__name__}") from error
-        return claims
+        return bearer, claims
 
     def expiry(self, claims: Mapping[str, Any]) -> datetime:
         """When a verified token stops being good. Raises TokenRejected for a time beyond the calendar."""

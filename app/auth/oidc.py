@@ -9,7 +9,7 @@ under way at a time. When the issuer cannot be reached, the known keys go on ser
 import asyncio
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -21,7 +21,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, Key, OKPKey, RSAKey
 
 from app.auth.actor import ActorKind
-from app.auth.claims import Expectation, Token, TokenRejected, peek, subject_of, text_claim
+from app.auth.claims import Bearer, Expectation, Token, TokenRejected, peek, subject_of, text_claim
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.auth")
 
@@ -114,11 +114,11 @@ class OidcIssuer:
 
         Whatever the token claims, it stands for an operator: agents and the platform have tokens of the gateway.
         """
-        claims = self._expectation.verify(token, await self._key_of(token), self._clock())
+        bearer, claims = self._expectation.verify(token, await self._key_of(token), self._clock(), self._bearer_of)
         return Token(
-            kind=ActorKind.OPERATOR,
-            subject=subject_of(claims),
-            tenant=text_claim(claims, self._settings.tenant_claim),
+            kind=bearer.kind,
+            subject=bearer.subject,
+            tenant=bearer.tenant,
             expires_at=self._expectation.expiry(claims),
             email=text_claim(claims, "email") if claims.get("email_verified") is True else None,
         )
@@ -134,6 +134,9 @@ class OidcIssuer:
             self._fetch.cancel()
             await asyncio.wait([self._fetch])
         await self._client.aclose()
+
+    def _bearer_of(self, claims: Mapping[str, Any]) -> Bearer:
+        return Bearer(ActorKind.OPERATOR, subject_of(claims), text_claim(claims, self._settings.tenant_claim))
 
     async def _key_of(self, token: str) -> Key:
         said = peek(token)

@@ -14,7 +14,7 @@ In production (FLEETGRAPH_ENVIRONMENT) no key is made up, so without SECRET_KEY 
 
 from datetime import timedelta
 
-from app.auth.authenticate import Authenticator
+from app.auth.authenticate import Authenticator, Refusals
 from app.auth.invitations import InvitedOperators
 from app.auth.keys import derive_key, load_or_create_key
 from app.auth.tokens import LocalTokens
@@ -38,8 +38,9 @@ def open_local_tokens(settings: Settings) -> LocalTokens | None:
     )
 
 
-def open_authenticator(settings: Settings, database: Database) -> Authenticator:
-    """The authenticator of these settings; `close` it when the event loop ends.
+def open_authenticator(settings: Settings, database: Database, refusals: Refusals | None = None) -> Authenticator:
+    """The authenticator of these settings, which tells `refusals` of whom it does not let in; `close` it when the
+    event loop ends.
 
     Raises KeyUnusable, and SettingsError for an issuer that cannot be used or where nobody could sign in at all.
     """
@@ -50,7 +51,7 @@ def open_authenticator(settings: Settings, database: Database) -> Authenticator:
                 "FLEETGRAPH_SECRET_KEY or FLEETGRAPH_OIDC_ISSUER: in production one of them must be set, "
                 "or nobody can sign in"
             )
-        return Authenticator(database, local=local)
+        return Authenticator(database, local=local, refusals=refusals)
     from app.auth.oidc import OidcIssuer, OidcSettings  # with an HTTP client, which nothing else here needs
 
     try:
@@ -62,4 +63,10 @@ def open_authenticator(settings: Settings, database: Database) -> Authenticator:
         )
     except ValueError as error:
         raise SettingsError(f"FLEETGRAPH_OIDC_ISSUER: {error}") from None
-    return Authenticator(database, local=local, oidc=OidcIssuer(demanded), invitations=InvitedOperators(database))
+    return Authenticator(
+        database,
+        local=local,
+        oidc=OidcIssuer(demanded),
+        invitations=InvitedOperators(database),
+        refusals=refusals,
+    )

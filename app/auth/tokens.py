@@ -6,7 +6,7 @@ this module then neither issues nor accepts an operator's token.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 from uuid import uuid4
@@ -15,7 +15,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from app.auth.actor import ActorKind
-from app.auth.claims import Expectation, Token, TokenRejected, peek, subject_of, text_claim
+from app.auth.claims import Bearer, Expectation, Token, TokenRejected, peek, subject_of, text_claim
 from app.auth.keys import ALGORITHM
 
 ISSUER: Final = "urn:fleetgraph:gateway"
@@ -102,20 +102,24 @@ class LocalTokens:
         """The token's content, if this gateway issued it and it is still good. Raises TokenRejected."""
         if peek(token).key_id != self._key_id:
             raise TokenRejected("signed with another key of the gateway")
-        claims = self._expectation.verify(token, self._key, self._clock())
-        try:
-            kind = ActorKind(str(claims.get("kind")))
-        except ValueError as error:
-            raise TokenRejected("unknown kind") from error
-        tenant, epoch = text_claim(claims, "tenant"), claims.get("epoch")
-        if kind is ActorKind.OPERATOR and not self._operators:
-            raise TokenRejected("operators sign in at the OIDC issuer")
-        if kind is ActorKind.INSTANCE and (tenant is None or type(epoch) is not int):
+        bearer, claims = self._expectation.verify(token, self._key, self._clock(), _bearer_of)
+        epoch = claims.get("epoch")
+        if bearer.kind is ActorKind.OPERATOR and not self._operators:
+            raise TokenRejected("operators sign in at the OIDC issuer", bearer=bearer)
+        if bearer.kind is ActorKind.INSTANCE and (bearer.tenant is None or type(epoch) is not int):
             raise TokenRejected("an instance's token without tenant or epoch")
         return Token(
-            kind=kind,
-            subject=subject_of(claims),
-            tenant=tenant,
+            kind=bearer.kind,
+            subject=bearer.subject,
+            tenant=bearer.tenant,
             expires_at=self._expectation.expiry(claims),
-            epoch=epoch if kind is ActorKind.INSTANCE else None,
+            epoch=epoch if bearer.kind is ActorKind.INSTANCE else None,
         )
+
+
+def _bearer_of(claims: Mapping[str, Any]) -> Bearer:
+    try:
+        kind = ActorKind(str(claims.get("kind")))
+    except ValueError as error:
+        raise TokenRejected("unknown kind") from error
+    return Bearer(kind, subject_of(claims), text_claim(claims, "tenant"))
