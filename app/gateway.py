@@ -101,7 +101,10 @@ class Gateway:
             except RateLimited as limited:
                 self.security_notes.limited(context.actor)
                 return [limited]
-        return refuse_unreadable(operation, context)
+        refusals = refuse_unreadable(operation, context)
+        if refusals:
+            self.security_notes.denied(context.actor, refusals)
+        return refusals
 
     def _observe(self, report: Report) -> None:
         self.metrics.observe(report)

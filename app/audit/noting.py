@@ -4,11 +4,13 @@
 LOGIN_FAILED          a token whose signature holds is not let in
 CROSS_TENANT_ATTEMPT  a request names another tenant than its token does
 RATE_LIMITED          a caller asks for more operations than their rate allows
+ACCESS_DENIED         an operation reads what its caller may not
 ====================  =======================================================
 
-A refusal costs an entry in memory and no statement. A minute's refusals of one action, caller and address are one row,
-with their count, written in the background; what cannot be written is lost, which the log and the metrics say. So
-nobody fills the table or the memory by being refused, and nothing waits for a database that is away.
+A refusal costs an entry in memory and no statement. A minute's refusals of one action, caller and address (and of one
+permission, where it is wanting) are one row, with their count, written in the background; what cannot be written is
+lost, which the log and the metrics say. So nobody fills the table or the memory by being refused, and nothing waits for
+a database that is away.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from sqlalchemy import insert, text
 
 from app.auth.actor import Actor, ActorKind, system_actor
 from app.auth.claims import AnotherTenant, Bearer, TokenRejected
+from app.graph.errors import Forbidden
 from app.graph.scalars import format_datetime
 from app.http.tasks import cancelled
 from app.origin import Origin, address, origin
@@ -117,6 +120,22 @@ class SecurityNotes:
         description = "Asked for more operations than the rate allows."
         self._note("RATE_LIMITED", actor.kind, actor.tenant_id, actor.id, actor.tenant_id, description=description)
 
+    def denied(self, actor: Actor, refusals: Sequence[Forbidden]) -> None:
+        """An operation is refused before it runs, for want of what these say. Denials of a command are its own to
+        note (`app.running`)."""
+        if actor.kind is ActorKind.PLATFORM:
+            return
+        wanting = list(dict.fromkeys(refusal.permission for refusal in refusals))
+        self._note(
+            "ACCESS_DENIED",
+            actor.kind,
+            actor.tenant_id,
+            actor.id,
+            actor.tenant_id,
+            resource=wanting[0],
+            description=f"To read what was asked for needs {', '.join(wanting)}.",
+        )
+
     def not_let_in(self, rejected: TokenRejected, bearer: Bearer, tenant: str | None) -> None:
         """A token is refused: `app.auth.authenticate.Refusals`.
 
@@ -155,9 +174,17 @@ class SecurityNotes:
             self._lose(self._left, "the process ends")
 
     def _note(
-        self, action: str, kind: ActorKind, where: UUID | str, who: UUID | str, room: Hashable, **columns: Any
+        self,
+        action: str,
+        kind: ActorKind,
+        where: UUID | str,
+        who: UUID | str,
+        room: Hashable,
+        *,
+        resource: str | None = None,
+        **columns: Any,
     ) -> None:
-        key, now = (action, where, who, address()), datetime.now(UTC)
+        key, now = (action, where, who, address(), resource), datetime.now(UTC)
         note = self._waiting.get(key)
         if note is not None:
             note.count += 1
@@ -165,7 +192,9 @@ class SecurityNotes:
         elif self._closing.is_set() or len(self._waiting) >= MOST or self._rooms[room] >= MOST_OF_TENANT:
             self._turned_away += 1
         else:
-            self._waiting[key] = _Note(action, kind, where, who, origin=origin(), first=now, last=now, **columns)
+            self._waiting[key] = _Note(
+                action, kind, where, who, origin=origin(), first=now, last=now, resource=resource, **columns
+            )
             self._rooms[room] += 1
         self._left += 1
         if self._work is None and not self._closing.is_set():

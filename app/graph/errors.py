@@ -96,6 +96,7 @@ class Forbidden(GraphError):
 
     def __init__(self, permission: str, message: str | None = None, **where: Any) -> None:
         super().__init__(message or f"This needs the permission '{permission}'.", permission=permission, **where)
+        self.permission = permission
 
 
 class BadUserInput(GraphError):

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-from graphql import GraphQLError
-
 from app.auth.permissions import READ_PERMISSION
 from app.graph.context import OperationContext
 from app.graph.documents import Operation
@@ -15,7 +13,7 @@ MOST_READERS: Final = 100
 """Sets of permissions that an operation remembers to be enough for it."""
 
 
-def refuse_unreadable(operation: Operation, context: OperationContext) -> Sequence[GraphQLError]:
+def refuse_unreadable(operation: Operation, context: OperationContext) -> Sequence[Forbidden]:
     """FORBIDDEN for each type that the operation reaches and the caller may not read (decision 30).
 
     Fields that lead to a row of any type check the row's own type when they find it.

@@ -100,6 +100,28 @@ async def test_who_asks_too_often_has_a_row_for_each_address_with_the_number_of_
     assert timedelta(milliseconds=-1) < lasted < timedelta(minutes=1)
 
 
+# --- ACCESS_DENIED of reads
+
+
+async def test_who_asks_for_what_they_may_not_read_has_a_row_for_each_permission(served: Served) -> None:
+    """Queries log only denials; what a caller may read leaves nothing."""
+    agent = await Fleet(served.tenant).instance()
+    token = tokens_of(served.application).issue(ActorKind.INSTANCE, str(agent), tenant=served.tenant.slug, epoch=2)
+    for query in (
+        "{ roles { edges { node { name } } } }",
+        "{ roles { edges { node { id } } } operators { edges { node { id } } } }",
+        "{ webhooks { edges { node { id } } } }",
+    ):
+        answer = await served.post(query, token)
+        assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+    assert "errors" not in await served.post("{ tasks { edges { node { id } } } }", token)
+    await served.application.gateway.security_notes.close()
+    rows = await noted(served.tenant, "ACCESS_DENIED")
+    assert {(row.resource, row.metadata["count"]) for row in rows} == {("read:roles", 2), ("read:webhooks", 1)}
+    assert {(row.actor_type, row.actor_id, row.severity) for row in rows} == {("AGENT", agent, "WARNING")}
+    assert "To read what was asked for needs read:roles." in {row.description for row in rows}
+
+
 # --- LOGIN_FAILED
 
 
