@@ -3,14 +3,18 @@
 A transaction of several statements keeps its locks while answers travel and while this process has other things to do,
 the lock of the tenant's log among them, for which all of the tenant's writers wait. A command that changes one row and
 records that, or only looks and reports, needs no such thing: it reads without a lock, and its statement stores nothing
-where the row is no longer what was read.
+where the row is no longer what was read. Of those in one process who want the same row, each waits for the one before
+it, since otherwise all but the first would have read for nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Final, NoReturn, TypeVar
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar, Final, NoReturn, TypeAlias, TypeVar
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -35,8 +39,12 @@ class NeedsTransaction(Exception):
     was written; do it again from the start."""
 
 
+Turns: TypeAlias = WeakValueDictionary[tuple[type[Model], UUID, UUID], asyncio.Lock]
+"""Whose turn it is with a row, by its model, tenant and id."""
+
+
 class Brief(Work):
-    """Reads, and then one statement that writes.
+    """Reads, and then one statement that writes, within a block that has the connection from its first statement on.
 
     What is decided rests on one row that was asked for by `lock`, or on what was read besides, never on both: to hold a
     row is to keep others from changing what hangs on it, and here nobody is kept from anything.
@@ -44,14 +52,28 @@ class Brief(Work):
 
     writes_once: ClassVar[bool] = True
 
-    def __init__(self, connection: TenantConnection) -> None:
-        """`connection` is in the tenant, and in no transaction."""
+    def __init__(self, taking: AbstractAsyncContextManager[TenantConnection], turns: Turns) -> None:
+        """`taking` gives a connection in the tenant, and in no transaction."""
         super().__init__()
-        self._own = connection
+        self._taking = taking
+        self._own: TenantConnection | None = None
+        self._turns = turns
+        self._turn: asyncio.Lock | None = None
         self._version: int | None = None
         self._is_guarded = self._has_read = False
         self.feeds: Iterable[Feed] | None = None
         """Who is to be told of what was written; None where nothing was."""
+
+    async def __aenter__(self) -> Brief:
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        try:
+            if self._own is not None:
+                await self._taking.__aexit__(*raised)
+        finally:
+            if self._turn is not None:
+                self._turn.release()
 
     @property
     def connection(self) -> AsyncConnection:
@@ -72,6 +94,7 @@ class Brief(Work):
         rows = keyed(model)
         if self._has_read or len(row_ids) != 1 or not rows.is_plain:
             self.needs_transaction("more than one row")
+        await self._take_turn(model, tenant_id, row_ids[0])
         found = await self.read(rows.versioned, tenant_id, row_ids)
         if not found:
             return []
@@ -89,11 +112,11 @@ class Brief(Work):
         if self._version is not None:
             self.needs_transaction("reading beside a row that is held")
         self._has_read = True
+        connection = await self._connected()
         try:
-            return list(await self._own.fetch(sql, arguments))
+            return list(await connection.fetch(sql, arguments))
         except OF_THE_DRIVER as error:
-            if is_gone(error):  # a transaction finds a connection that answers
-                raise NeedsTransaction("the connection was dead") from error
+            _refuse_dead(error)
             raise
 
     def take_only_change(self, first: int) -> tuple[str, list[Any]] | None:
@@ -120,11 +143,35 @@ class Brief(Work):
             raise AssertionError("a brief command writes once")
         if self._version is not None and not self._is_guarded:
             self.needs_transaction("a record of a row that stays as it is")
+        connection = await self._connected()
         try:
-            found = list(await self._own.fetch(sql, arguments))
+            found = list(await connection.fetch(sql, arguments))
         except _UNANSWERED as error:
             raise CommitUnanswered("No answer came to a statement that commits itself.") from error
         if self._is_guarded and not found:
             self.needs_transaction("somebody else was quicker")
         self.feeds = touched(sql)
         return found
+
+    async def _connected(self) -> TenantConnection:
+        if self._own is None:
+            try:
+                self._own = await self._taking.__aenter__()
+            except OF_THE_DRIVER as error:
+                _refuse_dead(error)
+                raise
+        return self._own
+
+    async def _take_turn(self, model: type[Model], tenant_id: UUID, row_id: UUID) -> None:
+        key = (model, tenant_id, row_id)
+        turn = self._turns.get(key)
+        if turn is None:
+            turn = self._turns[key] = asyncio.Lock()
+        await turn.acquire()
+        self._turn = turn
+
+
+def _refuse_dead(error: BaseException) -> None:
+    """Raises NeedsTransaction where the connection was dead and nothing was written: a transaction finds another."""
+    if is_gone(error):
+        raise NeedsTransaction("the connection was dead") from error

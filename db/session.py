@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from sqlalchemy import ColumnElement, Executable, Row, Table
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from db.bell import EVERYWHERE, Bell, Feed, NoBell
-from db.brief import Brief
+from db.brief import Brief, Turns
 from db.callers import watch, written
 from db.connections import Connections
 from db.pool import (
@@ -178,6 +179,7 @@ class Database:
             self.read_engine = open_requests(connections.read)
         of_tenants = partial(TenantPool, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
         self.reads = of_tenants(connections.read)
+        self._turns: Turns = WeakValueDictionary()
         self._briefs = of_tenants(connections.gateway, may_write=True, answer_seconds=answer_seconds)
         self.reads_behind = connections.read != connections.gateway
         """Whether queries may be answered by a replica, which follows the primary with a delay."""
@@ -226,8 +228,7 @@ class Database:
 
         Raises PoolExhausted, CommitUnanswered, and NeedsTransaction where `writing` is to be used instead.
         """
-        async with self._briefs.connection(caller.tenant_id) as connection:
-            brief = Brief(connection)
+        async with Brief(self._briefs.connection(caller.tenant_id), self._turns) as brief:
             yield brief
         if brief.feeds is not None:
             for feed in (Feed.ROWS, *brief.feeds):

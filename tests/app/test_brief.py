@@ -26,7 +26,7 @@ from db.ids import new_id
 from db.logs import ChainHead, verify_chain
 from db.models.gateway import TenantCounters
 from db.pool import CommitUnanswered
-from db.tenant_pool import TenantConnection
+from db.tenant_pool import TenantConnection, TenantPool
 from db.texts import DriverText
 from tests.conftest import TenantUnderTest
 from tests.fingerprint import fingerprint
@@ -34,7 +34,7 @@ from tests.heard import heard
 
 Body = Callable[..., Awaitable[Any]]
 Declare = Callable[[Body], str]
-ACTIVE, PAUSED = InstanceState.ACTIVE, InstanceState.PAUSED
+ACTIVE, PAUSED, READONLY = InstanceState.ACTIVE, InstanceState.PAUSED, InstanceState.READONLY
 
 
 @pytest.fixture
@@ -226,6 +226,44 @@ async def test_of_many_at_once_each_is_done_once(tenant: TenantUnderTest) -> Non
     assert {one.code for one in refused} == {Refusal.CONFLICT}
     assert [await state_of(tenant, agent) for agent in some] == [PAUSED] * len(some)
     assert len(await records(tenant)) == len(some) + 6
+
+
+async def test_those_who_want_the_same_row_take_turns(tenant: TenantUnderTest) -> None:
+    """In one process nobody reads in vain, nor keeps a connection while waiting for the others."""
+    agent, other = await agents(tenant, 2)
+    with (
+        sent(tenant) as statements,
+        patch("db.session.begin", side_effect=AssertionError("a transaction")),
+        patch.object(
+            tenant.database,
+            "_briefs",
+            TenantPool(tenant.database.connections.gateway, size=1, wait_seconds=0.5, may_write=True),
+        ),
+    ):
+        moving = [asyncio.create_task(move(tenant, agent, to)) for to in (PAUSED, ACTIVE) * 8]
+        await asyncio.sleep(0)
+        assert isinstance(await move(tenant, other, PAUSED), Done), "served before the many who wait for another row"
+        assert not moving[-1].done()
+        outcomes = await asyncio.gather(*moving)
+        await tenant.database._briefs.close()
+    assert all(isinstance(one, Done) for one in outcomes), "in the order of asking"
+    assert len(statements) == 2 * 17
+    assert len(await records(tenant)) == 17
+
+
+async def test_who_goes_away_while_waiting_leaves_the_turn_to_the_next(tenant: TenantUnderTest) -> None:
+    (agent,) = await agents(tenant)
+    async with tenant.database.writing(tenant.actor()) as holder:
+        await holder.lock(models.AgentInstance, tenant.id, [agent])
+        tasks = [asyncio.create_task(move(tenant, agent, to)) for to in (PAUSED, ACTIVE, READONLY)]
+        await until_somebody_waits(tenant)
+        tasks[1].cancel()
+        await asyncio.sleep(0.01)
+    first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(first, Done)
+    assert isinstance(second, asyncio.CancelledError)
+    assert isinstance(third, Refused), "PAUSED is what the one before it left"
+    assert third.code is Refusal.INVALID_STATE_TRANSITION
 
 
 async def test_a_refusal_writes_nothing(tenant: TenantUnderTest) -> None:
