@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
-from db.pool import OF_THE_CONNECTION, PoolExhausted, sqlstate
+from db.pool import NotReached, sqlstate
 
 AWAY: Final = "The database is away."
 """What a client is told who asks meanwhile, and is to come back."""
 _CONNECTION_TROUBLE = ("08", "57P", "53300", "25006")
 """SQLSTATE of what ends a connection, or keeps one from being made; 25006: the primary became a replica."""
 
-_AWAY: Final = (*OF_THE_CONNECTION, PoolExhausted, PendingRollbackError)
+_AWAY: Final = (TimeoutError, NotReached, asyncpg.InternalClientError, PendingRollbackError)
+_CLOSED: Final = "connection is closed"
+"""What asyncpg says of a connection that is no longer there; it raises the same InterfaceError for mistakes."""
 
 
 def is_outage(error: BaseException | None) -> bool:
@@ -22,6 +25,8 @@ def is_outage(error: BaseException | None) -> bool:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         if isinstance(error, _AWAY):
+            return True
+        if isinstance(error, asyncpg.InterfaceError) and _CLOSED in str(error):
             return True
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             return True

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 from uuid import UUID
 
@@ -63,6 +64,12 @@ def is_gone(error: BaseException) -> bool:
     return isinstance(error, _GONE) and not isinstance(error, TimeoutError)
 
 
+def driver_error(error: BaseException) -> BaseException:
+    """What asyncpg raised, where SQLAlchemy raised something around it; else the error itself."""
+    wrapped = getattr(error, "orig", None)
+    return getattr(wrapped, "__cause__", None) or wrapped or error
+
+
 def sqlstate(error: BaseException) -> str | None:
     """What Postgres calls an error, whether asyncpg raised it or SQLAlchemy around it; None where it is none of
     Postgres."""
@@ -79,9 +86,14 @@ class PoolExhausted(TimeoutError):
     """Every connection was in use for as long as a request may wait for one."""
 
 
+class NotReached(ConnectionError):
+    """No connection to the database could be opened: nobody listens there, or nobody lets us in."""
+
+
 class CommitUnanswered(TimeoutError):
-    """A transaction was told to commit, and no answer came: whether it did, only the server knows. Nobody may tell it
-    as undone, nor do it again unless that does no harm."""
+    """A transaction was told to commit, and no answer came, be it that the server is silent (then the cause is another
+    TimeoutError) or that the connection was lost: whether it did, only the server knows. Nobody may tell it as undone,
+    nor do it again unless that does no harm."""
 
 
 def open_pool(
@@ -166,9 +178,11 @@ async def close_pool(engine: AsyncEngine) -> None:
 
 
 async def take(engine: AsyncEngine) -> AsyncConnection:
-    """A connection from the pool, for the caller to close. Raises PoolExhausted."""
+    """A connection from the pool, for the caller to close. Raises PoolExhausted, NotReached, and TimeoutError where
+    nobody answers there."""
     try:
-        return await engine.connect()
+        with reaching():
+            return await engine.connect()
     except NoConnectionInTime as error:
         pool: Any = engine.pool
         raise PoolExhausted(
@@ -176,6 +190,17 @@ async def take(engine: AsyncEngine) -> AsyncConnection:
             "(FLEETGRAPH_POOL_SIZE, or FLEETGRAPH_PLATFORM_POOL_SIZE for the platform's own work), or find out what "
             "keeps them busy."
         ) from error
+
+
+@contextmanager
+def reaching() -> Iterator[None]:
+    """What the system says of a connection that is being opened, told as what it is. Raises NotReached."""
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise NotReached("The database cannot be reached.") from error
 
 
 def driver_of(connection: AsyncConnection) -> Any:
@@ -251,13 +276,34 @@ async def _open(connection: AsyncConnection, opening: str) -> None:
 
 
 async def commit(connection: AsyncConnection) -> None:
-    """End a transaction of `begin` in which SQLAlchemy had no part. Raises asyncpg's errors, and TimeoutError."""
+    """End a transaction of `begin` in which SQLAlchemy had no part. Raises asyncpg's errors, and CommitUnanswered."""
     try:
-        await driver_of(connection).execute("COMMIT")
+        await _commit(driver_of(connection))
     except OF_THE_DRIVER as error:
         await connection.invalidate(error)
         raise
     _adapted(connection)._transaction = None
+
+
+async def _commit(driver: Any) -> None:
+    async with committing(driver):
+        await driver.execute("COMMIT")
+
+
+@asynccontextmanager
+async def committing(driver: Any) -> AsyncIterator[None]:
+    """The block tells this connection of asyncpg's to commit, and does nothing else.
+
+    Raises CommitUnanswered where nobody knows whether it did.
+    """
+    is_open = not driver.is_closed()  # else nothing is sent, and what was done is undone
+    try:
+        yield
+    except Exception as error:
+        cause = driver_error(error)
+        if is_open and has_lost(cause):
+            raise CommitUnanswered("No answer came to a commit.") from cause
+        raise
 
 
 def _adapted(connection: AsyncConnection) -> Any:
@@ -275,7 +321,7 @@ class _Begun:
 
     async def commit(self) -> None:
         """Keep what was done."""
-        await self._driver.execute("COMMIT")
+        await _commit(self._driver)
 
     async def rollback(self) -> None:
         """Undo it."""

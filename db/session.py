@@ -22,6 +22,7 @@ from db.pool import (
     PoolExhausted,
     begin,
     close_pool,
+    committing,
     driver_of,
     fetch_row,
     has_lost,
@@ -208,8 +209,8 @@ class Database:
     async def writing(self, caller: Caller) -> AsyncIterator[Writing]:
         """One transaction for the caller: committed at the end, rolled back by an exception.
 
-        Raises PoolExhausted, TimeoutError where the network fell silent, and CommitUnanswered where it did so just as
-        the transaction was to be committed.
+        Raises PoolExhausted, TimeoutError where the network fell silent, and CommitUnanswered where it did so, or the
+        connection was lost, just as the transaction was to be committed.
         """
         connection = await begin(self.engine, caller.tenant_id)
         writing = Writing(connection)
@@ -243,12 +244,15 @@ class Database:
     async def platform(self) -> AsyncIterator[AsyncConnection]:
         """One transaction that passes row-level security: for bootstrap, retention, jobs and imports (decision 24).
 
-        Raises PoolExhausted.
+        Raises PoolExhausted, and CommitUnanswered where the connection was lost just as it was to be committed.
         """
         connection = await take(self._platform)
         try:
-            async with connection.begin():
+            async with connection.begin() as transaction:
                 yield connection
+                if transaction.is_active:
+                    async with committing(driver_of(connection)):
+                        await transaction.commit()
         finally:
             callers = written(connection)
             await connection.close()

@@ -21,7 +21,7 @@ from uuid import UUID
 import asyncpg
 
 from db.connections import Connection
-from db.pool import CLOSE_SECONDS, CONNECT_SECONDS, OF_THE_DRIVER, PREPARED, SHORT_STATEMENTS, PoolExhausted
+from db.pool import CLOSE_SECONDS, CONNECT_SECONDS, OF_THE_DRIVER, PREPARED, SHORT_STATEMENTS, PoolExhausted, reaching
 
 _READ_ONLY: Final = {"default_transaction_read_only": "on"}
 
@@ -196,15 +196,15 @@ class TenantPool:
         if not counted:
             self._open += 1
         try:
-            return TenantConnection(
-                await asyncpg.connect(
+            with reaching():
+                driver = await asyncpg.connect(
                     self._connection.url,
                     timeout=CONNECT_SECONDS,
                     command_timeout=self._answer_seconds,
                     server_settings=self._settings,
                     **PREPARED,
                 )
-            )
+            return TenantConnection(driver)
         except BaseException:
             self._pass_on()
             raise

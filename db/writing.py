@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from db.base import Model
 from db.callers import note
-from db.pool import CommitUnanswered, commit, driver_of, has_lost
+from db.pool import commit, driver_of, has_lost
 from db.rows import keyed
 from db.work import Work
 
@@ -58,16 +58,11 @@ class Writing(Work):
 
         Raises CommitUnanswered where nobody knows whether it did.
         """
-        try:
-            if self._session is not None:
-                async with self._session as session:  # whose end is not cancelled halfway
-                    await (session.commit() if kind is None else session.rollback())
-            elif kind is None:
-                await commit(self.connection)
-        except TimeoutError as error:
-            if kind is None:
-                raise CommitUnanswered("No answer came to a commit.") from error
-            raise
+        if self._session is not None:
+            async with self._session as session:  # whose end is not cancelled halfway
+                await (session.commit() if kind is None else session.rollback())
+        elif kind is None:
+            await commit(self.connection)
 
     @property
     def connection(self) -> AsyncConnection:

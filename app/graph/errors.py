@@ -33,6 +33,7 @@ from typing import Any, ClassVar, Final
 import structlog
 from graphql import ArgumentNode, GraphQLError, Node, ValueNode
 
+from app.outages import AWAY, is_outage
 from db.pool import CommitUnanswered, sqlstate
 
 FormattedError = dict[str, Any]
@@ -158,10 +159,11 @@ class Timeout(GraphError):
 
 
 _CANCELLED: Final = "This took too long and was cancelled. Ask for less at once."
-_UNSURE: Final = (
-    "This took too long, and may have been done or not. Look before you send it again, or send the same again with the "
-    "`idempotencyKey` that it had."
+_LOOK: Final = (
+    "may have been done or not. Look before you send it again, or send the same again with the `idempotencyKey` that "
+    "it had."
 )
+_UNSURE: Final = f"This took too long, and {_LOOK}"
 
 
 class PersistedQueryNotFound(GraphError):
@@ -217,11 +219,15 @@ class Internal(GraphError):
 
 
 class Unavailable(Internal):
-    """A fault that passes, found before anything was done; ``retry_after`` is in seconds. Over HTTP also status 503 and
-    ``Retry-After``."""
+    """A fault that passes; ``retry_after`` is in seconds. For a whole request, over HTTP, also status 503 and
+    ``Retry-After``.
 
-    def __init__(self, why: str, retry_after: int = 1, **where: Any) -> None:
-        GraphError.__init__(self, f"{why} Come back in {retry_after} s.", retryAfter=retry_after, **where)
+    Nothing was done, or, where that is ``unsure``, something may have been: then it is not told as undone.
+    """
+
+    def __init__(self, why: str, retry_after: int = 1, *, unsure: bool = False, **where: Any) -> None:
+        text = f"{why} Come back in {retry_after} s."
+        super(Internal, self).__init__(f"{text} This {_LOOK}" if unsure else text, retryAfter=retry_after, **where)
         self.retry_after = retry_after
 
 
@@ -233,17 +239,19 @@ _QUERY_CANCELED: Final = "57014"
 """SQLSTATE of a statement that Postgres cancelled, by its timeout as a rule."""
 
 
-def present(errors: Iterable[GraphQLError], request_id: str, default: ErrorCode | None = None) -> list[FormattedError]:
-    """The errors as they may leave.
+def present(
+    errors: Iterable[GraphQLError], request_id: str, default: ErrorCode | None = None, *, may_write: bool = False
+) -> list[FormattedError]:
+    """The errors as they may leave; ``may_write`` of those of a mutation.
 
     ``default`` is the code of an error that graphql-core itself reports before the execution (a document that does
     not parse or fit, variables that do not coerce). Without it they come from the execution, where anything
     unexpected is masked and logged.
     """
-    return [_present(error, request_id, default) for error in errors]
+    return [_present(error, request_id, default, may_write) for error in errors]
 
 
-def _present(error: GraphQLError, request_id: str, default: ErrorCode | None) -> FormattedError:
+def _present(error: GraphQLError, request_id: str, default: ErrorCode | None, may_write: bool) -> FormattedError:
     message, extensions = error.message, dict(error.extensions or {})
     if extensions.get("code") not in _CODES:
         cause = _root(error)
@@ -252,7 +260,8 @@ def _present(error: GraphQLError, request_id: str, default: ErrorCode | None) ->
         elif isinstance(cause, GraphQLError) and _concerns_argument(cause):
             message, extensions = _COERCION_CAUSE.sub(", found", message), {"code": ErrorCode.BAD_USER_INPUT.value}
         else:
-            refusal = _refusal(cause, request_id)
+            # A mutation's own field fails with its transaction; what is below it is read once that is committed.
+            refusal = _refusal(cause, request_id, may_write=may_write and len(error.path or ()) != 1)
             message, extensions = refusal.message, dict(refusal.extensions or {})
             log.error(
                 "field_failed",
@@ -268,7 +277,7 @@ def masked(error: BaseException, request_id: str, *, may_write: bool = False) ->
     """``error`` as an entry of ``errors`` where no GraphQL execution was there to catch it; ``may_write`` of what may
     have been done before."""
     if isinstance(error, GraphQLError):
-        return _present(error, request_id, None)
+        return _present(error, request_id, None, may_write)
     refusal = _refusal(error, request_id, may_write=may_write)
     log.error(
         "request_failed",
@@ -310,9 +319,18 @@ def _concerns_argument(error: GraphQLError) -> bool:
 def _refusal(error: BaseException, request_id: str, *, may_write: bool = False) -> GraphError:
     """What is told in place of an error that was not expected."""
     causes = list(_causes(error))
-    if any(isinstance(cause, TimeoutError) or sqlstate(cause) == _QUERY_CANCELED for cause in causes):
-        return Timeout(unsure=may_write or any(isinstance(cause, CommitUnanswered) for cause in causes))
+    unsure = may_write or any(isinstance(cause, CommitUnanswered) for cause in causes)
+    if any(map(_is_timeout, causes)):
+        return Timeout(unsure=unsure)
+    if is_outage(error):
+        return Unavailable(AWAY, unsure=unsure, requestId=request_id)
     return Internal(request_id)
+
+
+def _is_timeout(cause: BaseException) -> bool:
+    if isinstance(cause, CommitUnanswered):
+        return False  # what kept the answer back is its cause
+    return isinstance(cause, TimeoutError) or sqlstate(cause) == _QUERY_CANCELED
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

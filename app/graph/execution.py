@@ -342,7 +342,9 @@ class Executor:
             unsure = core.operation.operation is OperationType.MUTATION
             return Outcome(present([Timeout(unsure=unsure)], request_id), extensions={"cost": cost})
         result = cast("ExecutionResult", result)
-        return Outcome(present(result.errors or (), request_id), result.data, True, {"cost": cost})
+        may_write = core.operation.operation is OperationType.MUTATION
+        errors = present(result.errors or (), request_id, may_write=may_write)
+        return Outcome(errors, result.data, True, {"cost": cost})
 
     def _finish(self, report: Report) -> None:
         operation, outcome = report.operation, report.outcome

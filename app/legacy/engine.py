@@ -20,6 +20,7 @@ from app.legacy.mapping import Mapped, Mapping, Row
 from app.legacy.snapshot import Document, Snapshot
 from app.legacy.tenancy import Tenancy
 from app.legacy.world import World
+from db.pool import driver_error, sqlstate
 
 BATCH: Final = 1_000
 SAMPLE: Final = 200
@@ -313,13 +314,12 @@ index. Anything else, such as a column that is missing, is a fault of the set-up
 
 
 def _is_rows_fault(error: DBAPIError) -> bool:
-    cause = error.orig.__cause__ if error.orig is not None else None
-    return str(getattr(cause, "sqlstate", None) or "").startswith(_ROWS_FAULTS)
+    return (sqlstate(error) or "").startswith(_ROWS_FAULTS)
 
 
 def _cause(error: DBAPIError) -> str:
     """What the database said: the constraint and its detail."""
-    cause = error.orig.__cause__ if error.orig is not None and error.orig.__cause__ is not None else error.orig
+    cause = driver_error(error)
     constraint = getattr(cause, "constraint_name", None)
     detail = getattr(cause, "detail", None) or str(cause)
     return f"{constraint}: {detail}" if constraint else detail

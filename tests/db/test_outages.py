@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 import asyncpg
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,7 +41,7 @@ from db.embedded import EmbeddedPostgres
 from db.enums import OpEventType
 from db.logs import append_event_columns
 from db.migrate import upgrade
-from db.pool import CommitUnanswered, close_pool, driver_of, is_gone, open_pool, take
+from db.pool import CommitUnanswered, NotReached, close_pool, driver_of, is_gone, open_pool, take
 from db.session import Database
 from db.writing import Writing
 from tests import asking
@@ -396,9 +396,15 @@ async def test_nor_does_a_command_of_a_single_statement(
             assert await brief.read("SELECT name FROM projects") == [("Kept" if writes else "Core",)]
 
 
+def lose(connection: AsyncConnection) -> None:
+    """End a connection on this side in a moment, as a server that is killed ends it."""
+    asyncio.get_running_loop().call_later(0.3, driver_of(connection)._transport.abort)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["silent", "lost"])
 @pytest.mark.parametrize("by_session", [False, True], ids=["text", "session"])
 async def test_a_commit_without_an_answer_is_told_as_what_it_is(
-    by_session: bool, silenced: tuple[Database, TenantUnderTest, Silence]
+    by_session: bool, lost: bool, silenced: tuple[Database, TenantUnderTest, Silence]
 ) -> None:
     """Here it was done. Whoever asks is told that nobody knows, not that it was undone."""
     database, tenant, fall_silent = silenced
@@ -411,12 +417,54 @@ async def test_a_commit_without_an_answer_is_told_as_what_it_is(
             project.name = "Kept"
             await writing.flush(tenant.id)
             await fall_silent(answers_only=True)
+            if lost:
+                lose(writing.connection)
 
+    async with asyncio.timeout(20):
+        with pytest.raises(CommitUnanswered) as told:
+            await rename()
+        assert isinstance(told.value.__cause__, TimeoutError) is not lost
+        async with database.read(tenant.actor()) as reading:
+            assert await reading.rows(PROJECTS) == [("Kept",)]
+
+
+async def test_a_commit_of_the_platform_that_loses_its_connection_is_told_as_what_it_is(
+    silenced: tuple[Database, TenantUnderTest, Silence],
+) -> None:
+    """It has no timer, so only the end of the connection ends the wait."""
+    database, tenant, fall_silent = silenced
+
+    async def rename() -> None:
+        async with database.platform() as connection:
+            await connection.execute(update(models.Project).values(name="Kept").where(of_tenant))
+            await fall_silent(answers_only=True)
+            lose(connection)
+
+    of_tenant = models.Project.tenant_id == tenant.id
     async with asyncio.timeout(20):
         with pytest.raises(CommitUnanswered):
             await rename()
-        async with database.read(tenant.actor()) as reading:
-            assert await reading.rows(PROJECTS) == [("Kept",)]
+        async with database.platform() as connection:
+            assert await connection.scalar(PROJECTS.where(of_tenant)) == "Kept"
+
+
+@pytest.mark.parametrize("by_session", [False, True], ids=["text", "session"])
+async def test_what_was_lost_before_its_commit_is_told_as_undone(
+    by_session: bool, silenced: tuple[Database, TenantUnderTest, Silence]
+) -> None:
+    """A COMMIT that could not be sent leaves nobody in doubt."""
+    database, tenant, _ = silenced
+
+    async def rename() -> None:
+        async with database.writing(tenant.actor()) as writing:
+            if by_session:
+                assert await writing.session.scalar(PROJECTS) == "Core"
+            driver_of(writing.connection)._transport.abort()
+            await asyncio.sleep(0.1)
+
+    with pytest.raises((DBAPIError, asyncpg.InterfaceError)) as told:
+        await rename()
+    assert is_outage(told.value)
 
 
 async def test_a_compiled_query_waits_no_longer_than_its_request_may_take(
@@ -436,9 +484,13 @@ async def test_a_compiled_query_waits_no_longer_than_its_request_may_take(
         assert (await asking.ask(database, tenant.actor(), query)).data
 
 
+@pytest.mark.parametrize("lost", [False, True], ids=["silent", "lost"])
 @pytest.mark.parametrize("way", [asking.executor, asking.compiling], ids=["resolvers", "compiler"])
 async def test_a_mutation_without_an_answer_is_not_told_as_undone(
-    way: Callable[[], Executor], silenced: tuple[Database, TenantUnderTest, Silence], monkeypatch: pytest.MonkeyPatch
+    way: Callable[[], Executor],
+    lost: bool,
+    silenced: tuple[Database, TenantUnderTest, Silence],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Neither as cancelled, nor without a word of what to do: look, or send the same again with its key."""
     database, tenant, fall_silent = silenced
@@ -447,6 +499,8 @@ async def test_a_mutation_without_an_answer_is_not_told_as_undone(
 
     async def end_in_silence(writing: Writing, *raised: Any) -> None:
         await fall_silent(answers_only=True)
+        if lost:
+            lose(writing.connection)
         await end(writing, *raised)
 
     monkeypatch.setattr(Writing, "__aexit__", end_in_silence)
@@ -454,11 +508,52 @@ async def test_a_mutation_without_an_answer_is_not_told_as_undone(
     given = {"projectId": global_id("prj", tenant.project.id), "name": "Renamed", "idempotencyKey": "one"}
     async with asyncio.timeout(20):
         answer = await asking.ask(database, tenant.actor(), rename, input=given)
-        assert answer.code == "TIMEOUT"
+        assert answer.code == ("INTERNAL" if lost else "TIMEOUT")
+        assert ("The database is away. Come back in 1 s." in answer.errors[0]["message"]) is lost
         assert "may have been done" in answer.errors[0]["message"]
+        assert "`idempotencyKey`" in answer.errors[0]["message"]
         monkeypatch.setattr(Writing, "__aexit__", end)
         again = await asking.ask(database, tenant.actor(), rename, input=given)
     assert again.data == {"projectUpdate": {"userErrors": []}}
+
+
+async def test_a_mutation_whose_answer_cannot_be_read_is_not_told_as_undone(
+    server: EmbeddedPostgres, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was done; what it shows is read afterwards, when the database has gone away."""
+    tenant = await make_tenant(database)
+    end = Writing.__aexit__
+
+    async def end_with_the_server(writing: Writing, *raised: Any) -> None:
+        await end(writing, *raised)
+        await asyncio.to_thread(server.stop)
+
+    rename = "mutation($input: ProjectUpdateInput!) { projectUpdate(input: $input) { project { name } } }"
+    given = {"projectId": global_id("prj", tenant.project.id), "name": "Renamed"}
+    with monkeypatch.context() as patched:
+        patched.setattr(Writing, "__aexit__", end_with_the_server)
+        try:
+            answer = await asking.ask(database, tenant.actor(), rename, input=given)
+        finally:
+            await asyncio.to_thread(server.start)
+    (error,) = answer.errors
+    assert error["path"] == ["projectUpdate", "project"]
+    assert error["extensions"] == {"code": "INTERNAL", "retryAfter": 1, "requestId": "test"}
+    assert "may have been done" in error["message"]
+    async with database.read(tenant.actor()) as reading:
+        assert await reading.rows(PROJECTS) == [("Renamed",)]
+
+
+def test_a_mistake_of_ours_is_no_outage() -> None:
+    """What is raised where the database is asked wrongly, or where another service or a file is not there."""
+    for mistake in (
+        asyncpg.InterfaceError("the server expects 2 arguments for this query, 1 was passed"),
+        FileNotFoundError("a file"),
+        ConnectionRefusedError("another service"),
+    ):
+        assert not is_outage(mistake)
+    assert is_outage(asyncpg.InterfaceError("cannot perform operation: connection is closed"))
+    assert is_outage(NotReached("nobody listens"))
 
 
 async def test_the_kernel_looks_whether_the_other_end_is_there(connections: Connections) -> None:

@@ -10,12 +10,14 @@ import asyncpg
 import httpx
 import pytest
 
+from app.graph.ids import global_id
 from app.http.tasks import cancelled
 from app.live.queue_group import QueueGroup
 from db import roles
 from db.cluster import PORT
 from db.connections import Connections
 from db.embedded import EmbeddedPostgres
+from db.ids import new_id
 from tests.app.live.events import write
 from tests.app.live.gateway import Gateway, running, socket_of
 from tests.conftest import TenantUnderTest
@@ -121,6 +123,44 @@ async def test_who_calls_over_http_while_the_database_is_away_is_told_when_to_co
             refused = await post(unknown, **asked)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         assert refused.json()["errors"][0]["extensions"] == {"code": "INTERNAL", "retryAfter": 1}
+
+
+ASKED: dict[str, dict[str, Any]] = {
+    "query": {"query": "{ projects(first: 1) { edges { node { name } } } operators(first: 1) { edges { cursor } } }"},
+    "mutation": {
+        "query": "mutation($input: ProjectUpdateInput!) { projectUpdate(input: $input) { project { name } } }",
+        "variables": {"input": {"projectId": global_id("prj", new_id()), "name": "Renamed"}},
+    },
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiler", "resolvers"])
+async def test_whom_the_gateway_knows_still_is_told_in_each_field_that_the_database_is_away(
+    asked: str,
+    compiled: bool,
+    postgres: EmbeddedPostgres,
+    tenant: TenantUnderTest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As who has to be looked up: it passes, come back. Nothing was begun, so nothing may have been done."""
+    monkeypatch.setattr("app.auth.callers.ACTOR_SECONDS", 60)
+    async with (
+        relayed(postgres, tmp_path, []) as through,
+        running(through, tmp_path, compiled_queries=compiled) as gateway,
+    ):
+        token = await gateway.token(tenant)
+        async with httpx.AsyncClient(timeout=20, headers=bearer(token)) as client:
+            assert (await client.post(gateway.url, json={"query": "{ __typename }"})).is_success
+            await go_away(gateway, tmp_path)
+            told = await client.post(gateway.url, json=ASKED[asked])
+        assert told.status_code == 200
+        assert told.json()["errors"]
+        for error in told.json()["errors"]:
+            assert error["message"] == "The database is away. Come back in 1 s."
+            assert error["extensions"].pop("requestId")
+            assert error["extensions"] == {"code": "INTERNAL", "retryAfter": 1}
 
 
 AFTER = {"after": "1"}
