@@ -18,7 +18,7 @@ from app.auth.setup import open_authenticator
 from app.database import find_connections, open_database
 from app.graph.context import OperationContext
 from app.graph.documents import Operation
-from app.graph.errors import RateLimited, StreamInterrupted, Unauthenticated
+from app.graph.errors import RateLimited, Unauthenticated, Unavailable
 from app.graph.execution import Executor, Hooks, Report
 from app.graph.limits import Limits
 from app.graph.rates import Rate
@@ -38,7 +38,7 @@ from app.schema import schema
 from app.sealing import open_seal
 from app.settings import DoorbellKind, Settings, SettingsError
 from app.telemetry.writing import EventWriter
-from db.pool import OF_THE_DRIVER
+from db.pool import OF_THE_DATABASE
 from db.session import Database, Reading
 from db.version import current_version, head_version
 
@@ -138,14 +138,14 @@ class Gateway:
 
     async def renew(self, actor: Actor) -> Actor:
         """The caller of an open connection, as the database has them now. Raises Unauthenticated, and
-        StreamInterrupted while the database is away."""
+        Unavailable while the database is away."""
         try:
             return await self.authenticator.renew(actor)
         except TokenRejected:
             raise Unauthenticated("This caller may not come in any more.") from None
-        except OF_THE_DRIVER as error:
+        except OF_THE_DATABASE as error:
             if is_outage(error):
-                raise StreamInterrupted(AWAY, None) from error
+                raise Unavailable(AWAY) from error
             raise
 
     def instance_token(self, actor: Actor, instance_id: str, epoch: int) -> str | None:

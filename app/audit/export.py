@@ -27,9 +27,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from app.auth.actor import Actor
-from app.graph.errors import BadUserInput, Forbidden, GraphError, RateLimited
+from app.graph.errors import BadUserInput, Forbidden, GraphError, RateLimited, refusal_of
 from app.graph.scalars import format_datetime
 from app.http.refusals import status_of
+from app.http.request_id import request_id
 from app.unit_of_work import UnitOfWork
 from db import models
 from db.session import Database, within_tenant
@@ -89,9 +90,9 @@ class Exports:
         try:
             return await self._begin(request)
         except GraphError as error:
-            status, _, headers = status_of(error)
-            body = {"errors": [{"message": error.message, "extensions": error.extensions}]}
-            return JSONResponse(body, status, {"Cache-Control": "no-store", **headers})
+            return _refused(error)
+        except Exception as error:
+            return _refused(refusal_of(error, request_id(request.scope)))
 
     async def _begin(self, request: Request) -> Response:
         house = self._house()
@@ -151,6 +152,12 @@ class Exports:
                     return
         finally:
             self._running -= 1
+
+
+def _refused(error: GraphError) -> Response:
+    status, _, headers = status_of(error)
+    body = {"errors": [{"message": error.message, "extensions": error.extensions}]}
+    return JSONResponse(body, status, {"Cache-Control": "no-store", **headers})
 
 
 Encoder = Callable[[Sequence[Mapping[str, Any]], Sequence[str], bool], bytes]

@@ -278,6 +278,12 @@ def masked(error: BaseException, request_id: str, *, may_write: bool = False) ->
     have been done before."""
     if isinstance(error, GraphQLError):
         return _present(error, request_id, None, may_write)
+    refusal = refusal_of(error, request_id, may_write=may_write)
+    return _formatted(refusal, refusal.message, dict(refusal.extensions or {}))
+
+
+def refusal_of(error: BaseException, request_id: str, *, may_write: bool = False) -> GraphError:
+    """What is told in place of an error that was not expected, which is logged."""
     refusal = _refusal(error, request_id, may_write=may_write)
     log.error(
         "request_failed",
@@ -285,7 +291,7 @@ def masked(error: BaseException, request_id: str, *, may_write: bool = False) ->
         request_id=request_id,
         exc_info=(type(error), error, error.__traceback__),
     )
-    return _formatted(refusal, refusal.message, dict(refusal.extensions or {}))
+    return refusal
 
 
 def _formatted(error: GraphQLError, message: str, extensions: Mapping[str, Any]) -> FormattedError:

@@ -5,10 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from app.graph.errors import BadUserInput, Forbidden, GraphError, RateLimited, Unauthenticated, Unavailable
+from app.graph.errors import (
+    BadUserInput,
+    Forbidden,
+    GraphError,
+    Internal,
+    RateLimited,
+    Timeout,
+    Unauthenticated,
+    Unavailable,
+)
 from app.http.body import HttpRefusal
 
-_STATUS: Final = {Unauthenticated: 401, Forbidden: 403, BadUserInput: 400, RateLimited: 429, Unavailable: 503}
+_STATUS: Final = {
+    Unauthenticated: 401,
+    Forbidden: 403,
+    BadUserInput: 400,
+    RateLimited: 429,
+    Internal: 500,
+    Unavailable: 503,
+    Timeout: 504,
+}
 
 
 def status_of(error: GraphError | HttpRefusal) -> tuple[int, GraphError, Mapping[str, str]]:

@@ -19,7 +19,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from app.graph.documents import Operation, Refused
-from app.graph.errors import GraphError, RateLimited, Timeout, Unauthenticated, Unavailable, masked
+from app.graph.errors import GraphError, RateLimited, StreamInterrupted, Timeout, Unauthenticated, Unavailable, masked
 from app.graph.execution import Outcome
 from app.http.body import encode
 from app.http.caller import TENANT_HEADER, Caller
@@ -40,6 +40,7 @@ from app.http.server import TEXTS
 from app.http.socket_subscription import Ending, SocketSubscription
 from app.http.streams import Message
 from app.http.tasks import cancelled
+from app.outages import AWAY
 
 if TYPE_CHECKING:
     from app.http.sockets import Sockets
@@ -236,8 +237,6 @@ class Socket:
         """Run one operation to its end, or begin a subscription. What goes wrong is its own affair (trap 17)."""
         task = asyncio.current_task()
         try:
-            if self._house.renew is not None:
-                caller = await self._house.renew(caller)
             final = await self._outcome(message, caller, identity)
         except Unauthenticated as error:
             self._end(Close.UNAUTHORIZED, error.message)
@@ -261,6 +260,7 @@ class Socket:
         executor, request = self._house.executor, message.payload
         try:
             operation = executor.prepare(request)
+            caller = await self._renewed(caller, operation)
             if operation.kind is OperationType.SUBSCRIPTION:
                 await self._begin(message.id, operation, request.variables, caller, identity)
                 return None
@@ -268,6 +268,14 @@ class Socket:
             return executor.refusal(refused, identity)
         async with self._house.open_context(caller, identity) as context:
             return await executor.run(operation, request.variables, context, identity)
+
+    async def _renewed(self, caller: Caller, operation: Operation) -> Caller:
+        try:
+            return caller if self._house.renew is None else await self._house.renew(caller)
+        except Unavailable as error:
+            if operation.kind is OperationType.SUBSCRIPTION:
+                raise StreamInterrupted(AWAY, None) from error
+            raise
 
     async def _begin(
         self,

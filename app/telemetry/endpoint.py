@@ -22,13 +22,12 @@ from typing import Any, Final
 import msgspec
 import orjson
 import structlog
-from sqlalchemy.exc import DBAPIError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.auth.actor import Actor
-from app.graph.errors import BadUserInput, GraphError, Internal, OperationTooComplex, RateLimited
+from app.graph.errors import BadUserInput, GraphError, OperationTooComplex, RateLimited, Unavailable
 from app.http.body import HttpRefusal
 from app.http.refusals import status_of
 from app.http.request_id import request_id
@@ -48,7 +47,7 @@ from app.telemetry.wire import (
     too_large,
 )
 from db.logs import AppendedColumns
-from db.session import PoolExhausted
+from db.pool import OF_THE_DATABASE, PoolExhausted
 
 BATCH: Final = 1_000
 """Events that are checked and handed on together."""
@@ -102,7 +101,7 @@ class OpEvents:
             return _refused(error, taken)
         except PoolExhausted:
             return _refused(RateLimited(_RETRY_SECONDS, "The database has no connection to spare."), taken)
-        except (DBAPIError, TimeoutError):
+        except OF_THE_DATABASE:
             log.error("op_events_failed", exc_info=True)
             if taken is not None:
                 await taken.settle()
@@ -151,7 +150,7 @@ class _Taken:
         judged, outcome = self._pending.popleft()
         try:
             appended: AppendedColumns = await outcome
-        except (DBAPIError, TimeoutError):
+        except OF_THE_DATABASE:
             self.failed += judged.count(judging.ACCEPTED)
             self._note(judged, is_known=False)
             return
@@ -168,7 +167,7 @@ class _Taken:
         """What comes after the events are stored does not take that back where it fails."""
         try:
             yield
-        except (DBAPIError, TimeoutError):
+        except OF_THE_DATABASE:
             log.error(what, tenant=str(self._actor.tenant_id), exc_info=True)
 
     def _note(self, judged: Judged, *, is_known: bool) -> None:
@@ -313,9 +312,8 @@ def _refused(error: GraphError | HttpRefusal, taken: _Taken | None) -> Response:
 
 
 def _failed(request: Request, taken: _Taken | None) -> Response:
-    internal = Internal(request_id(request.scope))
     message = "The database failed. Send the same again: events with an `eventId` are stored once."
-    return _answer(503, {"message": message, "extensions": internal.extensions}, {"Retry-After": "1"}, taken)
+    return _refused(Unavailable(message, _RETRY_SECONDS, requestId=request_id(request.scope)), taken)
 
 
 def _answer(status: int, error: dict[str, Any], headers: Any, taken: _Taken | None) -> Response:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import httpx
+import orjson
 import pytest
 
 from app.graph.ids import global_id
@@ -161,6 +162,79 @@ async def test_whom_the_gateway_knows_still_is_told_in_each_field_that_the_datab
             assert error["message"] == "The database is away. Come back in 1 s."
             assert error["extensions"].pop("requestId")
             assert error["extensions"] == {"code": "INTERNAL", "retryAfter": 1}
+
+
+SPAN: Final = orjson.dumps(
+    {
+        "resourceSpans": [
+            {
+                "scopeSpans": [
+                    {
+                        "spans": [
+                            {
+                                "traceId": "a" * 32,
+                                "spanId": "b" * 16,
+                                "startTimeUnixNano": "1",
+                                "endTimeUnixNano": "2",
+                                "attributes": [
+                                    {"key": "gen_ai.operation.name", "value": {"stringValue": "invoke_agent"}},
+                                ],
+                            }
+                        ]
+                    }
+                ]
+            }
+        ]
+    }
+)
+WAYS_IN: dict[str, tuple[str, dict[str, str], bytes]] = {
+    "/v1/op-events": ("POST", {"Content-Type": "application/json"}, b'[{"type": "RUN_STEP"}]'),
+    "/v1/traces": ("POST", {"Content-Type": "application/json"}, SPAN),
+    "/v1/exports/audit-logs": ("GET", {}, b""),
+}
+
+
+@pytest.mark.parametrize("path", WAYS_IN)
+async def test_the_other_ways_in_say_as_well_that_the_database_is_away(
+    path: str, postgres: EmbeddedPostgres, tenant: TenantUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 with Retry-After, for whom the gateway knows still as for others: agents and collectors send it again."""
+    monkeypatch.setattr("app.auth.callers.ACTOR_SECONDS", 60)
+    method, headers, body = WAYS_IN[path]
+    async with relayed(postgres, tmp_path, []) as through, running(through, tmp_path) as gateway:
+        known, unknown = await gateway.token(tenant), await gateway.token(tenant)
+        async with httpx.AsyncClient(timeout=20) as client:
+            assert (await client.post(gateway.url, json={"query": "{ __typename }"}, headers=bearer(known))).is_success
+            await go_away(gateway, tmp_path)
+            url = gateway.url.replace("/graphql", path)
+            for token in (known, unknown):
+                told = await client.request(method, url, headers={**headers, **bearer(token)}, content=body)
+                assert (told.status_code, told.headers["Retry-After"]) == (503, "1"), told.text
+                if path == "/v1/traces":
+                    assert told.json()["code"] == 14
+                else:
+                    extensions = told.json()["errors"][0]["extensions"]
+                    assert (extensions["code"], extensions["retryAfter"]) == ("INTERNAL", 1)
+
+
+@pytest.mark.parametrize("asked", ASKED)
+async def test_who_is_on_a_socket_is_told_that_the_database_is_away(
+    asked: str, postgres: EmbeddedPostgres, tenant: TenantUnderTest, tmp_path: Path
+) -> None:
+    """A socket looks at its caller before each operation; it stays, and so does whoever is on it."""
+    async with (
+        relayed(postgres, tmp_path, []) as through,
+        running(through, tmp_path) as gateway,
+        socket_of(gateway, await gateway.token(tenant)) as socket,
+    ):
+        await go_away(gateway, tmp_path)
+        for _ in range(2):  # of which the first leaves the socket as it is
+            ended = await (await socket.subscribe(ASKED[asked]["query"], **ASKED[asked].get("variables", {}))).ending()
+            (error,) = ended.errors
+            assert error["message"] == "The database is away. Come back in 1 s."
+            assert error["extensions"] == {"code": "INTERNAL", "retryAfter": 1}
+        ended = await (await socket.subscribe(TAIL, **AFTER)).ending()
+        assert ended.extensions["code"] == "STREAM_INTERRUPTED"
 
 
 AFTER = {"after": "1"}
