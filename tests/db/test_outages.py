@@ -37,11 +37,21 @@ from app.telemetry.writing import EventWriter
 from db import models, roles
 from db.cluster import PORT
 from db.connections import Connection, Connections, embedded_connections
-from db.embedded import EmbeddedPostgres
+from db.embedded import SUPERUSER, EmbeddedPostgres
 from db.enums import OpEventType
 from db.logs import append_event_columns
 from db.migrate import upgrade
-from db.pool import CommitUnanswered, NotReached, close_pool, driver_of, is_gone, open_pool, take
+from db.pool import (
+    OF_THE_DRIVER,
+    CommitUnanswered,
+    NotReached,
+    close_pool,
+    driver_of,
+    is_gone,
+    open_pool,
+    sqlstate,
+    take,
+)
 from db.session import Database
 from db.writing import Writing
 from tests import asking
@@ -49,6 +59,9 @@ from tests.conftest import TEST_SETTINGS, TenantUnderTest, make_tenant
 from tests.db.relay import relayed
 
 PROJECTS = select(models.Project.name)
+LISTING = "{ projects(first: 1) { edges { node { name } } } }"
+RENAMING = "mutation($input: ProjectUpdateInput!) { projectUpdate(input: $input) { userErrors { code } } }"
+AWAY = "The database is away. Come back in 1 s."
 POOL = 3
 
 
@@ -90,11 +103,14 @@ async def fill(tenant: TenantUnderTest) -> set[int]:
     return pids
 
 
+def postmaster_of(server: EmbeddedPostgres) -> int:
+    """The process id of the server itself."""
+    return int((server.directory / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+
+
 async def crash(server: EmbeddedPostgres) -> None:
     """Kill the whole server without a chance to say good-bye, and start it again."""
-    data = server.directory / "postgres"
-    postmaster = int((data / "postmaster.pid").read_text().splitlines()[0])
-    os.kill(postmaster, signal.SIGKILL)
+    os.kill(postmaster_of(server), signal.SIGKILL)
     await asyncio.to_thread(server.stop)
     await asyncio.to_thread(server.start)
 
@@ -504,16 +520,15 @@ async def test_a_mutation_without_an_answer_is_not_told_as_undone(
         await end(writing, *raised)
 
     monkeypatch.setattr(Writing, "__aexit__", end_in_silence)
-    rename = "mutation($input: ProjectUpdateInput!) { projectUpdate(input: $input) { userErrors { code } } }"
     given = {"projectId": global_id("prj", tenant.project.id), "name": "Renamed", "idempotencyKey": "one"}
     async with asyncio.timeout(20):
-        answer = await asking.ask(database, tenant.actor(), rename, input=given)
+        answer = await asking.ask(database, tenant.actor(), RENAMING, input=given)
         assert answer.code == ("INTERNAL" if lost else "TIMEOUT")
-        assert ("The database is away. Come back in 1 s." in answer.errors[0]["message"]) is lost
+        assert (AWAY in answer.errors[0]["message"]) is lost
         assert "may have been done" in answer.errors[0]["message"]
         assert "`idempotencyKey`" in answer.errors[0]["message"]
         monkeypatch.setattr(Writing, "__aexit__", end)
-        again = await asking.ask(database, tenant.actor(), rename, input=given)
+        again = await asking.ask(database, tenant.actor(), RENAMING, input=given)
     assert again.data == {"projectUpdate": {"userErrors": []}}
 
 
@@ -542,6 +557,94 @@ async def test_a_mutation_whose_answer_cannot_be_read_is_not_told_as_undone(
     assert "may have been done" in error["message"]
     async with database.read(tenant.actor()) as reading:
         assert await reading.rows(PROJECTS) == [("Renamed",)]
+
+
+async def _admits(url: str) -> bool:
+    """Whether the server lets anybody in; if not, it says so, by 57P03."""
+    try:
+        await (await asyncpg.connect(url)).close()
+    except asyncpg.CannotConnectNowError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("way", [asking.executor, asking.compiling], ids=["resolvers", "compiler"])
+async def test_who_asks_while_the_server_takes_nobody_is_told_to_come_back(
+    way: Callable[[], Executor], server: EmbeddedPostgres, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """57P03: a server that shuts down, or starts, listens and lets nobody in."""
+    monkeypatch.setattr(asking, "executor", cache(way))
+    tenant = await make_tenant(database)
+    url = server.url(user=SUPERUSER)
+    reopened = Database(database.connections, pool_size=POOL)
+    last = await asyncpg.connect(url)
+    try:
+        os.kill(postmaster_of(server), signal.SIGTERM)  # it waits for the last session, and takes no other one
+        async with asyncio.timeout(10):
+            while await _admits(url):  # noqa: ASYNC110 - Postgres tells nobody
+                await asyncio.sleep(0.01)
+        given = {"projectId": global_id("prj", tenant.project.id), "name": "Renamed"}
+        for answer in (
+            await asking.ask(reopened, tenant.actor(), LISTING),
+            await asking.ask(reopened, tenant.actor(), RENAMING, input=given),
+        ):
+            (error,) = answer.errors
+            assert error["message"] == AWAY
+            assert error["extensions"] == {"code": "INTERNAL", "retryAfter": 1, "requestId": "test"}
+    finally:
+        await last.close()
+        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(server.start)
+        await reopened.close()
+
+
+# A server that crashed tells its clients in a mere notice, if at all; then the end of the stream is what says so.
+@pytest.mark.parametrize("state", ["57P01", "08003"], ids=["terminated", "crashed"])
+async def test_who_loses_the_session_in_the_midst_of_a_command_is_told_to_come_back(
+    state: str, server: EmbeddedPostgres, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An administrator ends it, or somebody else's dies; nothing of it was done, since its COMMIT was never sent."""
+    tenant = await make_tenant(database)
+    owner = await asyncpg.connect(server.url(user=SUPERUSER))
+    victim: int = await owner.fetchval("SELECT pg_backend_pid()")
+    lock, said = Writing.lock, []
+
+    async def end(pid: int) -> None:
+        asleep = "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $1"
+        while not await owner.fetchval(asleep, pid):  # noqa: ASYNC110 - Postgres tells nobody
+            await asyncio.sleep(0.01)
+        if state == "57P01":
+            await owner.fetch("SELECT pg_terminate_backend($1)", pid)
+        else:
+            os.kill(victim, signal.SIGKILL)  # then no other process can trust what all of them share
+
+    async def lock_and_lose(writing: Writing, *given: Any) -> Any:
+        await lock(writing, *given)
+        ((pid,),) = await writing.fetch("SELECT pg_backend_pid()")
+        ending = asyncio.create_task(end(pid))
+        try:
+            return await writing.fetch("SELECT pg_sleep(20)")
+        except OF_THE_DRIVER as error:
+            said.append(sqlstate(error.__cause__ or error))
+            raise
+        finally:
+            await ending
+
+    given = {"projectId": global_id("prj", tenant.project.id), "name": "Renamed", "idempotencyKey": "one"}
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(Writing, "lock", lock_and_lose)
+            answer = await asking.ask(database, tenant.actor(), RENAMING, input=given)
+    finally:
+        owner.terminate()
+        async with asyncio.timeout(60):
+            while not await _admits(server.url(user=SUPERUSER)):  # noqa: ASYNC110 - it starts again by itself
+                await asyncio.sleep(0.05)
+    assert said == [state]
+    (error,) = answer.errors
+    assert error["message"] == AWAY
+    assert error["extensions"] == {"code": "INTERNAL", "retryAfter": 1, "requestId": "test"}
+    await _read(tenant)
 
 
 def test_a_mistake_of_ours_is_no_outage() -> None:
