@@ -24,8 +24,9 @@ from app.execution.rules.prices import Tokens
 from app.governance.policy.risk import preview, redact
 from app.governance.rules import base_risk
 from app.registry.commands.children import parent_task_of
-from app.telemetry.facts import Agent, Facts, Names, fill, statement
-from app.telemetry.judging import PERMISSION, SKEW
+from app.telemetry.facts import Facts, Names, fill, statement
+from app.telemetry.judging import PERMISSION
+from app.telemetry.otlp.admission import Admission, agent_of
 from app.telemetry.otlp.spans import TASK, Meaning, Span
 from app.telemetry.wire import SentEvent
 from app.unit_of_work import UnitOfWork
@@ -36,9 +37,6 @@ from db.models import AgentInstance, AgentVersion, OpEvent, Run, Task, ToolCall
 
 _UNKNOWN_MODEL: Final = "unknown"
 _LONGEST_NAME: Final = 200
-_NO_AGENT: Final = (
-    "Send with an agent's own token, or name the agent in the resource attribute `fleetgraph.instance.id`."
-)
 
 
 @command(PERMISSION, GIVEN_EVENTS, callers=(ActorKind.OPERATOR, ActorKind.INSTANCE))
@@ -48,12 +46,12 @@ async def record_spans(uow: UnitOfWork, spans: Sequence[Span]) -> Done:
     What was done is recorded, whether or not it was allowed; budgets that it used up stop the agent (BUD-4).
     """
     facts = Facts(Names())
-    named = {(_agent_of(uow, span), span.names(TASK, "tsk")) for span in spans}
+    named = {(agent_of(uow.actor, span), span.names(TASK, "tsk")) for span in spans}
     asked = [
         SentEvent(type=OpEventType.RUN_STEP, instance_id=instance_id, task_id=task_id) for instance_id, task_id in named
     ]
     fill(facts, (await uow.session.execute(statement(facts, uow.actor, asked))).all())
-    admission = _Admission(uow, facts)
+    admission = Admission(uow, facts)
     taken = [span for span in spans if admission.admits(span)]
     if denied := admission.denied:
         uow.audit(
@@ -65,55 +63,10 @@ async def record_spans(uow: UnitOfWork, spans: Sequence[Span]) -> Done:
         )
     by_agent: dict[UUID, list[Span]] = {}
     for span in taken:
-        by_agent.setdefault(_agent_of(uow, span) or uow.actor.id, []).append(span)
+        by_agent.setdefault(agent_of(uow.actor, span) or uow.actor.id, []).append(span)
     for instance in await uow.lock_all(AgentInstance, list(by_agent)):
         await _Recorder(uow, instance, facts.tasks, by_agent[instance.id]).record()
     return Done(None, {"rejected": admission.rejected, "reasons": sorted(admission.reasons)})
-
-
-def _agent_of(uow: UnitOfWork, span: Span) -> UUID | None:
-    return span.instance_id or (uow.actor.id if uow.actor.kind is ActorKind.INSTANCE else None)
-
-
-class _Admission:
-    """Which spans are taken."""
-
-    def __init__(self, uow: UnitOfWork, facts: Facts) -> None:
-        self._uow = uow
-        self._facts = facts
-        self._reach = uow.actor.scope(PERMISSION)
-        self._own = uow.actor.id if uow.actor.kind is ActorKind.INSTANCE else None
-        self.rejected = 0
-        self.denied = 0
-        self.reasons: set[str] = set()
-
-    def admits(self, span: Span) -> bool:
-        """Whether the span is taken; spans that are nobody's business here are passed over and rejected by no one."""
-        instance_id = _agent_of(self._uow, span)
-        reason = None
-        if instance_id is None:
-            if span.meaning is Meaning.OTHER:
-                return False
-            reason = _NO_AGENT
-        else:
-            agent = self._facts.agents.get(instance_id)
-            if agent is None:
-                reason = "The tenant has no such agent instance."
-            elif not self._may(instance_id, agent):
-                reason = f"You have no `{PERMISSION}` for this agent."
-                self.denied += 1
-            elif span.end > self._uow.now + SKEW:
-                reason = "A span ends more than 5 minutes ahead of the gateway's clock."
-            elif span.start < self._uow.now - self._facts.retention:
-                reason = f"A span is older than the {self._facts.retention.days} days that the tenant keeps."
-        if reason is not None:
-            self.rejected += 1
-            self.reasons.add(reason)
-        return reason is None
-
-    def _may(self, instance_id: UUID, agent: Agent) -> bool:
-        is_own = self._own is None or instance_id == self._own
-        return is_own and self._reach.covers(agent.project_id, agent.environment_id, instance_id)
 
 
 class _Recorder:
