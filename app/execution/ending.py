@@ -181,7 +181,7 @@ async def end_run(
     if run.budget_allocated is not None and run.cost_usd > run.budget_allocated:
         _alert(uow, about, f"The run cost {dollars(run.cost_usd)} of the {dollars(run.budget_allocated)} it may.")
     if about.task is not None:
-        await _charge_task(uow, about.task, run)
+        await charge_task(uow, about.task, run)
     return event_id
 
 
@@ -241,7 +241,7 @@ def end_call(
     )
 
 
-async def _charge_task(uow: UnitOfWork, task: Task, run: Run) -> None:
+async def charge_task(uow: UnitOfWork, task: Task, run: Run) -> None:
     """RUN-4, BUD-5. Add a run's cost to its task, and hold the task where that used up its budget."""
     before = task.actual_cost
     task.actual_cost += run.cost_usd

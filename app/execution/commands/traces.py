@@ -3,13 +3,15 @@
 A span is sent when it has ended, so the parts of a run come before the run. Whose part a span is says its nearest
 ancestor that is an agent's. Where that one is not known yet, its parent stands in for it: the run begins with its first
 part, and the agent's own span ends it. Where the parent turns out to be no agent's, the run is handed on to whoever is
-next above it. Every span is known by its ids, so that one that is sent again changes nothing.
+next above it. An agent within an agent ends before the outer one, and so may come before it: its run notes of which it
+is part, and has that one's task once it is known. Every span is known by its ids, so that one that is sent again
+changes nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -19,7 +21,7 @@ from sqlalchemy import select
 
 from app.auth.actor import ActorKind
 from app.commands import GIVEN_EVENTS, Done, command
-from app.execution.ending import Subjects, Usage, charge, end_run, tokens_of
+from app.execution.ending import Subjects, Usage, charge, charge_task, end_run, tokens_of
 from app.execution.rules.prices import Tokens
 from app.governance.policy.risk import preview, redact
 from app.governance.rules import base_risk
@@ -31,12 +33,14 @@ from app.telemetry.otlp.spans import TASK, Meaning, Span
 from app.telemetry.wire import SentEvent
 from app.unit_of_work import UnitOfWork
 from db.enums import AuditSeverity, OpEventType, RunStatus, ToolCallStatus
-from db.ids import id_from, milliseconds
+from db.ids import first_id_at, id_from, milliseconds
 from db.logs import resent_id
 from db.models import AgentInstance, AgentVersion, OpEvent, Run, Task, ToolCall
 
 _UNKNOWN_MODEL: Final = "unknown"
 _LONGEST_NAME: Final = 200
+_PART_OF: Final = "partOf"
+"""What a run without a task notes: the key of the run which it is part of, as far as that is known."""
 
 
 @command(PERMISSION, GIVEN_EVENTS, callers=(ActorKind.OPERATOR, ActorKind.INSTANCE))
@@ -101,6 +105,7 @@ class _Recorder:
             self._record_step(span)
         for span in self._spans:
             await self._end(span)
+        await self._tell_waiting()
         await self._uow.session.flush()
 
     # --- whose part a span is --------------------------------------------------------------------------------------
@@ -222,8 +227,10 @@ class _Recorder:
             run.session_key = (span.text("gen_ai.conversation.id") or run.session_key)[:_LONGEST_NAME]
             run.model = (span.model or run.model)[:_LONGEST_NAME]
             name = span.text("gen_ai.agent.name")
-            run.metadata_ = {**(run.metadata_ or {}), **({"agentName": name} if name else {})}
             await self._assign(run, self._task_of(span) or run.task_id or self._task_above(span))
+            part_of = self._owner(span) if run.task_id is None else None
+            noted = {"agentName": name, _PART_OF: part_of}
+            run.metadata_ = {**(run.metadata_ or {}), **{key: value for key, value in noted.items() if value}}
         # An agent's span may have the sum of its models' tokens; that counts where none of those were traced.
         usage = Usage(span.tokens, None, span.model) if span.tokens and not tokens_of(run) else None
         about = Subjects(self._instance, self._task(run), run)
@@ -239,6 +246,42 @@ class _Recorder:
         calls = select(ToolCall.id).where(ToolCall.tenant_id == self._uow.tenant_id, ToolCall.run_id == run.id)
         for call in await self._uow.lock_all(ToolCall, list(await self._uow.session.scalars(calls))):
             call.task_id = task_id
+
+    async def _tell_waiting(self) -> None:
+        """OPE-1. The runs that came before the one which they are part of, and have no task, have its task now."""
+        known = {self._key(span.trace, span.id): span for span in self._spans}
+        keys = set(known)
+        while keys:
+            waiting, keys = await self._waiting_for(keys), set()
+            for run in waiting:
+                noted = run.metadata_ or {}
+                span = known.get(noted[_PART_OF])
+                above = noted[_PART_OF] if span is None or span.meaning is Meaning.AGENT else self._owner(span)
+                if above is None:
+                    continue
+                whole = self._runs.get(above)
+                if whole is None or whole.task_id is None:
+                    run.metadata_ = {**noted, _PART_OF: above}
+                    continue
+                await self._assign(run, whole.task_id)
+                if (task := self._task(run)) is not None:
+                    await charge_task(self._uow, task, run)
+                self._runs[run.idempotency_key] = run
+                keys.add(run.idempotency_key)  # others may have waited for it
+
+    async def _waiting_for(self, keys: Collection[str]) -> list[Run]:
+        # Who is part of a span begins within it, and a run's id has the time at which it began.
+        first, last = min(span.start for span in self._spans), max(span.end for span in self._spans)
+        found = await self._uow.session.scalars(
+            select(Run.id).where(
+                Run.tenant_id == self._uow.tenant_id,
+                Run.instance_id == self._instance.id,
+                Run.id.between(first_id_at(first), id_from(last, -1)),
+                Run.task_id.is_(None),
+                Run.metadata_[_PART_OF].astext.in_(keys),
+            )
+        )
+        return await self._uow.lock_all(Run, list(found))
 
     def _task(self, run: Run) -> Task | None:
         return None if run.task_id is None else self._tasks.get(run.task_id)

@@ -353,6 +353,81 @@ async def test_an_agent_within_an_agent_works_for_the_same_task(scene: Scene, ho
     assert {run.task_id for run in runs} == {scene.task.id}
 
 
+def cost_of(name: str, parent: str) -> dict[str, Any]:
+    return span(name, parent, operation="chat", gen_ai__request__model="m", gen_ai__usage__input_tokens=1_000, ago=8)
+
+
+INNER_FIRST: dict[str, list[list[str]]] = {
+    "the inner one first": [["inner"], ["outer"]],
+    "with what is in between": [["inner"], ["look", "outer"]],
+    "what is in between by itself": [["inner"], ["look"], ["outer"]],
+    "the outer one's part in between": [["inner"], ["outer's part"], ["outer"]],
+    "the outer one has begun": [["outer's part"], ["inner"], ["outer"]],
+    "three deep": [["innermost"], ["inner"], ["look"], ["outer"]],
+    "three deep, in one": [["innermost", "inner"], ["look", "outer"]],
+}
+
+
+@pytest.mark.parametrize("order", INNER_FIRST)
+async def test_ope_1_an_agent_within_an_agent_that_comes_first_waits_for_its_task(scene: Scene, order: str) -> None:
+    """It ends before the outer one, and is sent when it has ended. Its calls and its cost go where it goes, once."""
+    spans = {
+        "outer": [span("outer", operation="invoke_agent", lasts=9, fleetgraph__task__id=gid(scene.task))],
+        "outer's part": [span("part", "outer", operation="execute_tool", ago=8)],
+        "look": [span("look", "outer", operation="execute_tool", ago=9.5, lasts=8)],
+        "inner": [
+            span("call", "inner", operation="execute_tool", ago=8),
+            cost_of("chat", "inner"),
+            span("inner", "look", operation="invoke_agent", ago=9, lasts=6),
+        ],
+        "innermost": [
+            cost_of("deep chat", "innermost"),
+            span("innermost", "inner", operation="invoke_agent", ago=8.5, lasts=3),
+        ],
+    }
+    if not any("look" in batch for batch in INNER_FIRST[order]):
+        spans["inner"][-1]["parentSpanId"] = identity("outer")
+    batches = [[one for name in batch for one in spans[name]] for batch in INNER_FIRST[order]]
+    for batch in batches:
+        assert {run.task_id for run in await traced(scene)} <= {None}
+        await send(scene, *batch)
+    runs = await traced(scene)
+    deep = "three" in order
+    assert len(runs) == (3 if deep else 2)
+    assert {run.task_id for run in runs} == {scene.task.id}
+    assert {run.status.value for run in runs} == {"COMPLETED"}
+    ids = {run.id for run in runs}
+    assert {one.task_id for one in await rows(scene.tenant, models.ToolCall) if one.run_id in ids} == {scene.task.id}
+    cost = sum(run.cost_usd for run in runs)
+    assert cost > 0
+    assert await costs(scene) == {scene.task.id: cost}
+    for batch in batches:
+        await send(scene, *batch)
+    assert await costs(scene) == {scene.task.id: cost}
+
+
+async def costs(scene: Scene) -> dict[UUID, Decimal]:
+    """What tasks have cost that cost anything."""
+    return {one.id: one.actual_cost for one in await rows(scene.tenant, models.Task) if one.actual_cost}
+
+
+async def test_ope_1_what_waits_for_a_task_waits_for_its_own_alone(scene: Scene, other_tenant: TenantUnderTest) -> None:
+    """Not for another trace's, another agent's or one that is no part of; what names a task itself waits for none."""
+    other = models.Task(id=new_id(), project_id=scene.tenant.project.id, title="Other", type=TaskType.DOCS)
+    await scene.tenant.add(other)
+    task: dict[str, Any] = {"fleetgraph__task__id": gid(scene.task)}
+    colleague: dict[str, Any] = {"fleetgraph__instance__id": gid(scene.colleague)}
+    admin = await scene.served.token("Admin", project_id=scene.tenant.project.id)
+    inner, elsewhere = "inner", "b" * 32
+    await send(scene, span(inner, "outer", operation="invoke_agent", of=elsewhere, ago=9))
+    await send(scene, span("lone", operation="invoke_agent", ago=9))
+    await send(scene, span("named", "outer", operation="invoke_agent", ago=9, fleetgraph__task__id=gid(other)))
+    await send(scene, span("theirs", "outer", operation="invoke_agent", ago=9), token=admin, **colleague)
+    await send(scene, span("outer", operation="invoke_agent", lasts=9, **task))
+    by_task = sorted(str(run.task_id) for run in await traced(scene))
+    assert by_task == sorted([str(scene.task.id), str(other.id), "None", "None", "None"])
+
+
 async def test_a_run_that_began_with_its_parts_takes_the_task_of_its_agents_span(scene: Scene) -> None:
     """Its calls with it, and its cost counts there."""
     part = span("look", "agent", operation="execute_tool")
