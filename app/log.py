@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache, lru_cache, partial
@@ -34,25 +36,54 @@ REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("fleetgraph_request_id", 
 _QUIET_LIBRARIES = ("uvicorn", "uvicorn.error", "alembic", "httpx", "httpcore", "asyncio")
 
 
-class _Line:
-    """Where a logger's finished line goes; carries the logger's name for the line."""
+class _Output:
+    """Where finished lines go, each at once, or those of a `together` block at its end."""
 
-    def __init__(self, stream: TextIO, name: str) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self.name = name
+        self._held: list[str] | None = None
 
-    def msg(self, line: str) -> None:
+    def write(self, line: str) -> None:
+        if self._held is not None:
+            self._held.append(line)
+            return
         try:
-            self._stream.write(line + "\n")
+            self._stream.write(f"{line}\n")
             self._stream.flush()
         except (BrokenPipeError, ValueError):
             # Whoever read the log has gone; requests go on.
             pass
 
-    debug = info = warning = error = critical = exception = msg
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        if self._held is not None:
+            yield
+            return
+        self._held = []
+        try:
+            yield
+        finally:
+            held, self._held = self._held, None
+            if held:
+                self.write("\n".join(held))
+
+
+class _Line:
+    """A logger's lines, with the logger's name for them."""
+
+    def __init__(self, output: _Output, name: str) -> None:
+        self.name = name
+        self.msg = self.debug = self.info = self.warning = output.write
+        self.error = self.critical = self.exception = output.write
 
 
 _direct: _Direct | None = None
+_output: _Output | None = None
+
+
+def together() -> AbstractContextManager[None]:
+    """The lines that a block writes go out with one write, which costs as much as a line's does; no await in it."""
+    return nullcontext() if _output is None else _output.together()
 
 
 def info(logger: str, event: str, **fields: Any) -> None:
@@ -69,10 +100,10 @@ def info(logger: str, event: str, **fields: Any) -> None:
 class _Direct:
     """What structlog was configured with, where its lines are JSON."""
 
-    def __init__(self, processors: list[Processor], stream: TextIO, level: int) -> None:
+    def __init__(self, processors: list[Processor], output: _Output, level: int) -> None:
         self.processors = processors
         self.is_wanted = level <= logging.INFO
-        self.line = cache(partial(_Line, stream))
+        self.line = cache(partial(_Line, output))
         """A logger's line by its name."""
 
 
@@ -84,13 +115,14 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     render: Processor = _json
     if as_text:
         render = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=_plain_traceback)
-    global _direct
+    global _direct, _output
     processors: list[Processor] = [_completed, render]
-    _direct = None if as_text else _Direct(processors, stream, level)
+    output = _output = _Output(stream)
+    _direct = None if as_text else _Direct(processors, output, level)
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *names: _Line(stream, names[0] if names else "fleetgraph"),
+        logger_factory=lambda *names: _Line(output, names[0] if names else "fleetgraph"),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)

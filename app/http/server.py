@@ -16,6 +16,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 
 from app.http.request_id import LATER, WHOLE
+from app.log import together
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.http")
 
@@ -55,11 +56,12 @@ class Afterwards:
     def run(self) -> None:
         """Call all of them now."""
         left, self._left = self._left, []
-        for function, argument in left:
-            try:
-                function(argument)
-            except Exception:
-                log.exception("left_undone")
+        with together():
+            for function, argument in left:
+                try:
+                    function(argument)
+                except Exception:
+                    log.exception("left_undone")
 
 
 def _send_whole(cycle: RequestResponseCycle, status: int, head: bytes, body: bytes) -> bool:
