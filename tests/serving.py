@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -33,7 +34,7 @@ class Served:
 
     async def operator(self, role: str, **assignment: Any) -> models.Operator:
         """A new operator who holds a system role; `assignment` narrows the grant."""
-        operator = models.Operator(id=new_id(), auth_id=f"sub-{new_id().hex}", name=role, email=f"{role}@example.com")
+        operator = new_person(role)
         await self.tenant.add(operator)
         await grant(self.tenant, operator.id, role, **assignment)
         return operator
@@ -54,6 +55,17 @@ class Served:
         response = await self.client.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
         body: dict[str, Any] = response.json()
         return body
+
+
+def new_person(name: str) -> models.Operator:
+    """An operator, not stored yet, who has signed in before: their next request writes nothing (GDPR-4)."""
+    return models.Operator(
+        id=new_id(),
+        auth_id=f"sub-{new_id().hex}",
+        name=name,
+        email=f"{name}@example.com",
+        gdpr_consent_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
 
 
 async def grant(tenant: TenantUnderTest, operator_id: UUID, role_name: str, **assignment: Any) -> None:
@@ -96,7 +108,7 @@ async def serve(
 ) -> AsyncIterator[Served]:
     """The application with an Admin, for as long as the block lasts; `given` are further settings."""
     async with open_application(connections, directory, **given) as (application, client):
-        admin = models.Operator(id=new_id(), auth_id=f"sub-{new_id().hex}", name="Ada", email="ada@example.com")
+        admin = new_person("Ada")
         await tenant.add(admin)
         await grant(tenant, admin.id, "Admin")
         served = Served(application, client, tenant, admin, {})

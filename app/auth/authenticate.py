@@ -48,6 +48,14 @@ class Invitations(Protocol):
         ...
 
 
+class Consents(Protocol):
+    """Notes that a person agreed to the processing of their data by signing in (GDPR-4)."""
+
+    async def consent(self, person: Actor) -> None:
+        """Note it, where it was not noted yet."""
+        ...
+
+
 class Refusals(Protocol):
     """Hears of those whom the gateway does not let in."""
 
@@ -61,8 +69,8 @@ class Authenticator:
     """Turns a bearer token into an actor.
 
     `local` verifies the gateway's own tokens, `oidc` those of the issuer; either may be missing, and then its tokens
-    are refused. `now` gives the time, in UTC, at which grants must not have expired. `refusals` hears of who is not
-    let in.
+    are refused. `now` gives the time, in UTC, at which grants must not have expired. `consents` notes the
+    consent of people who have none yet, `refusals` hears of who is not let in.
     """
 
     def __init__(
@@ -72,6 +80,7 @@ class Authenticator:
         local: LocalTokens | None,
         oidc: "OidcIssuer | None" = None,
         invitations: Invitations | None = None,
+        consents: Consents | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         refusals: Refusals | None = None,
     ) -> None:
@@ -79,6 +88,7 @@ class Authenticator:
         self._local = local
         self._oidc = oidc
         self._invitations = invitations
+        self._consents = consents
         self._now = now
         self._refusals = refusals
 
@@ -113,7 +123,8 @@ class Authenticator:
     async def resolve(self, token: Token, tenant: str | None) -> Actor:
         """The actor that a verified token stands for, with `tenant` as the request's header has it.
 
-        One statement; more where a subject is unknown and its address verified, since it may have been invited.
+        One statement; more where a subject is unknown and its address verified, since it may have been invited, and
+        where a person signs in without having consented before.
         Raises TokenRejected for whoever does not exist or may not come in, and Unauthenticated where the tenant must be
         named first.
         """
@@ -162,7 +173,7 @@ class Authenticator:
             raise TokenRejected(f"operator {found['id']} is {found['status']}", known=_known(found))
         grants = [_assignment(grant) for grant in found["grants"]]
         ends = [grant.expires_at for grant in grants]
-        return Actor(
+        person = Actor(
             kind=ActorKind.OPERATOR,
             tenant_id=UUID(found["tenant_id"]),
             tenant_slug=found["tenant_slug"],
@@ -173,6 +184,9 @@ class Authenticator:
             grants_change_at=min((end for end in ends if end is not None and end > self._now()), default=None),
             token=token,
         )
+        if not found["consented"] and self._consents is not None:
+            await self._consents.consent(person)
+        return person
 
     async def _instance(self, token: Token) -> Actor:
         try:

@@ -1,8 +1,9 @@
 """The first sign-in of a person who was invited or imported (decision 27).
 
 Until then the operator's row has ``invite:<uuid>`` in the place of a subject. The first token whose issuer vouches for
-the same e-mail address takes that place; the audit log says so. Several tenants may have invited the same address; then
-the request must name one. An invitation is good once: nobody can bind a row that already has its subject.
+the same e-mail address takes that place; the audit log says so. It is the person's consent as well, where an import
+brought none (GDPR-4). Several tenants may have invited the same address; then the request must name one. An invitation
+is good once: nobody can bind a row that already has its subject.
 """
 
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import insert, update
+from sqlalchemy import func, insert, update
 
 from app.auth.actor import Actor, ActorKind
 from app.auth.authenticate import answer_of
@@ -67,7 +68,12 @@ class InvitedOperators:
                     Operator.auth_id.startswith(INVITED),
                     Operator.status == OperatorStatus.ACTIVE,
                 )
-                .values(auth_id=token.subject, last_login_at=now, updated_at=now)
+                .values(
+                    auth_id=token.subject,
+                    gdpr_consent_at=func.coalesce(Operator.gdpr_consent_at, now),
+                    last_login_at=now,
+                    updated_at=now,
+                )
                 .returning(Operator.id)
             )
             if bound.first() is None:

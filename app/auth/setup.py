@@ -15,6 +15,7 @@ In production (FLEETGRAPH_ENVIRONMENT) no key is made up, so without SECRET_KEY 
 from datetime import timedelta
 
 from app.auth.authenticate import Authenticator, Refusals
+from app.auth.consent import SignedInOperators
 from app.auth.invitations import InvitedOperators
 from app.auth.keys import derive_key, load_or_create_key
 from app.auth.tokens import LocalTokens
@@ -44,14 +45,14 @@ def open_authenticator(settings: Settings, database: Database, refusals: Refusal
 
     Raises KeyUnusable, and SettingsError for an issuer that cannot be used or where nobody could sign in at all.
     """
-    local = open_local_tokens(settings)
+    local, consents = open_local_tokens(settings), SignedInOperators(database)
     if settings.oidc_issuer is None or settings.oidc_audience is None:
         if local is None:
             raise SettingsError(
                 "FLEETGRAPH_SECRET_KEY or FLEETGRAPH_OIDC_ISSUER: in production one of them must be set, "
                 "or nobody can sign in"
             )
-        return Authenticator(database, local=local, refusals=refusals)
+        return Authenticator(database, local=local, consents=consents, refusals=refusals)
     from app.auth.oidc import OidcIssuer, OidcSettings  # with an HTTP client, which nothing else here needs
 
     try:
@@ -68,5 +69,6 @@ def open_authenticator(settings: Settings, database: Database, refusals: Refusal
         local=local,
         oidc=OidcIssuer(demanded),
         invitations=InvitedOperators(database),
+        consents=consents,
         refusals=refusals,
     )

@@ -25,11 +25,12 @@ _HEAD: Final = """
 _RESOLVE_OPERATOR: Final = f"""
 CREATE FUNCTION gateway.resolve_operator(subject text, tenant_slug text) RETURNS jsonb {_HEAD} AS $$
     WITH found AS (
-        SELECT t.id AS tenant_id, t.slug, o.id, o.name, o.status
+        SELECT t.id AS tenant_id, t.slug, o.id, o.name, o.status, o.consented
         FROM public.tenants t
         -- One index look-up a tenant; the limit keeps the planner from turning it into a walk over all operators.
         CROSS JOIN LATERAL (
-            SELECT o.id, o.name, o.status FROM public.operators o WHERE o.tenant_id = t.id AND o.auth_id = $1 LIMIT 1
+            SELECT o.id, o.name, o.status, o.gdpr_consent_at IS NOT NULL AS consented
+            FROM public.operators o WHERE o.tenant_id = t.id AND o.auth_id = $1 LIMIT 1
         ) o
         WHERE t.active AND ($2 IS NULL OR t.slug = $2)
         LIMIT 2
@@ -39,6 +40,7 @@ CREATE FUNCTION gateway.resolve_operator(subject text, tenant_slug text) RETURNS
         ELSE (
             SELECT jsonb_build_object(
                 'tenant_id', f.tenant_id, 'tenant_slug', f.slug, 'id', f.id, 'name', f.name, 'status', f.status,
+                'consented', f.consented,
                 'grants', COALESCE((
                     SELECT jsonb_agg(jsonb_build_object(
                         'permissions', r.permissions, 'project_id', a.project_id,

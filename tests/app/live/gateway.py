@@ -23,9 +23,8 @@ from app.main import Application
 from app.settings import Settings
 from db import models
 from db.connections import Connections
-from db.ids import new_id
 from tests.conftest import TenantUnderTest
-from tests.serving import grant
+from tests.serving import grant, new_person
 
 
 @dataclass
@@ -74,7 +73,7 @@ class Gateway:
 
 
 async def operator(tenant: TenantUnderTest, role: str = "Admin", **assignment: Any) -> models.Operator:
-    made = models.Operator(id=new_id(), auth_id=f"sub-{new_id().hex}", name=role, email=f"{role}@example.com")
+    made = new_person(role)
     await tenant.add(made)
     await grant(tenant, made.id, role, **assignment)
     return made
