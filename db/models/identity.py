@@ -104,7 +104,8 @@ class Operator(TenantScoped, Changing, Noted, Model):
     status: Mapped[OperatorStatus] = column("Whether the person may sign in.", default=OperatorStatus.ACTIVE)
     last_login_at: Mapped[datetime | None] = column("Last successful sign-in.")
     gdpr_consent_at: Mapped[datetime | None] = column(
-        "When the person agreed to the processing of personal data (GDPR-4)."
+        "When the person agreed to the processing of personal data, by signing in; absent before, and once withdrawn"
+        " (GDPR-4)."
     )
     gdpr_data_export_at: Mapped[datetime | None] = column("Last export of the person's data (GDPR-1).")
     gdpr_deletion_request_at: Mapped[datetime | None] = column(

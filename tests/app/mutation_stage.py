@@ -65,6 +65,7 @@ INPUTS: Final[Mapping[str, Case]] = {
     "operatorExport": Case(),
     "operatorDeletionRequest": Case(),
     "operatorDeletionCancel": Case(rows={"operatorId": "leaving"}),
+    "operatorConsentWithdraw": Case(rows={"operatorId": "consenting"}),
     "operatorErase": Case(rows={"operatorId": "leaving"}),
     "agentTemplateCreate": Case({"name": "Writer"}),
     "agentTemplateUpdate": Case({"name": "Renamed"}),
@@ -178,6 +179,7 @@ async def make_stage(tenant: TenantUnderTest) -> Stage:
     grace = person("grace")
     person("caller")
     person("suspended", status=OperatorStatus.SUSPENDED)
+    person("consenting", gdpr_consent_at=datetime(2026, 1, 1, tzinfo=UTC))
     person("leaving", gdpr_deletion_request_at=datetime(2026, 1, 1, tzinfo=UTC))
     put("member", models.OrgMember(name="Alan", role="Research", level=0))
     put("other member", models.OrgMember(name="Alonzo", role="Research", level=0))

@@ -1,4 +1,4 @@
-"""Commands of a person's own data: handed out, erased on request (GDPR-1 to GDPR-3, PII-2)."""
+"""Commands of a person's own data: handed out, erased on request, no longer agreed to (GDPR-1 to GDPR-4, PII-2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.governance.admins import refuse_last_admin
 from app.identity.commands.operators import NO_OPERATOR
 from app.identity.operator_audit import audit_operator
 from app.identity.rules import pseudonym
-from app.rows import as_json
+from app.rows import as_json, plain
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject, Model
 from db.enums import ActorType, AuditSeverity, OperatorStatus
@@ -108,6 +108,45 @@ async def cancel_operator_deletion(uow: UnitOfWork, operator_id: UUID, reason: s
     if before == OperatorStatus.ACTIVE.value and operator.status is OperatorStatus.SUSPENDED:
         operator.status = OperatorStatus.ACTIVE
     audit_operator(uow, "GDPR_DELETION_CANCELED", operator, reason=reason)
+    return operator
+
+
+@command("erase:gdpr", "GDPR_CONSENT_WITHDRAWN", own="operator_id")
+async def withdraw_operator_consent(
+    uow: UnitOfWork, operator_id: UUID, reason: str | None = None
+) -> Operator | Refused:
+    """GDPR-4, RBAC-8. Take back a person's consent to the processing of their data: they are suspended at once.
+
+    Nothing is erased by it. Once somebody lets them in again (`operatorReactivate`), their next sign-in is consent
+    anew.
+    """
+    _permit(uow, operator_id)
+    last = await refuse_last_admin(uow, operator_id)
+    operator = await _standing(uow, operator_id)
+    if isinstance(operator, Refused):
+        return operator
+    given, before = operator.gdpr_consent_at, operator.status
+    if given is None:
+        message = "There is no consent to withdraw: it was withdrawn before, or they have never signed in."
+        return Refused(Refusal.CONFLICT, message, "operator_id")
+    if last is not None:
+        return last
+    operator.gdpr_consent_at = None
+    if before is OperatorStatus.ACTIVE:
+        operator.status = OperatorStatus.SUSPENDED
+    if operator.gdpr_deletion_request_at is not None:
+        # Taking that request back must not let them in.
+        operator.metadata_ = {**(operator.metadata_ or {}), _BEFORE: OperatorStatus.SUSPENDED.value}
+    audit_operator(
+        uow,
+        "GDPR_CONSENT_WITHDRAWN",
+        operator,
+        AuditSeverity.WARNING,
+        reason=reason,
+        consentedAt=plain(given),
+        before=before.value,
+        after=operator.status.value,
+    )
     return operator
 
 

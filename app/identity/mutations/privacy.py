@@ -33,6 +33,14 @@ class OperatorDeletionCancelInput:
 
 
 @input_type
+class OperatorConsentWithdrawInput:
+    """Who does not agree any more."""
+
+    operator_id: str = given("The operator: oneself, or somebody else with `erase:gdpr`.", id_of="Operator")
+    reason: str | None = given("Why, for the audit log.", longest=2_000)
+
+
+@input_type
 class OperatorEraseInput:
     """Who is erased now."""
 
@@ -57,5 +65,6 @@ FIELDS = (
     ),
     mutation("operator_deletion_request", privacy.request_operator_deletion, OperatorDeletionRequestInput, Operator),
     mutation("operator_deletion_cancel", privacy.cancel_operator_deletion, OperatorDeletionCancelInput, Operator),
+    mutation("operator_consent_withdraw", privacy.withdraw_operator_consent, OperatorConsentWithdrawInput, Operator),
     mutation("operator_erase", privacy.erase_operator, OperatorEraseInput, Operator),
 )

@@ -265,6 +265,40 @@ async def test_rbac_11_a_suspended_person_and_an_agent_whose_token_was_revoked_a
             await becomes(other, token, 401, within=1.0)
 
 
+WITHDRAW = """mutation($id: ID!) { operatorConsentWithdraw(input: {operatorId: $id}) {
+  operator { status gdprConsentAt } userErrors { code message } } }"""
+REACTIVATE = "mutation($id: ID!) { operatorReactivate(input: {operatorId: $id}) { operator { gdprConsentAt } } }"
+CONSENT = "query($id: ID!) { operator(id: $id) { gdprConsentAt } }"
+
+
+async def test_gdpr_4_who_withdraws_their_consent_is_out_in_every_gateway(
+    connections: Connections, tenant: TenantUnderTest, tmp_path: Path
+) -> None:
+    """By the person themself, without a permission; once an admin lets them in again, the next request is consent."""
+    async with (
+        serve(connections, tenant, tmp_path) as served,
+        open_application(connections, tmp_path) as (_, other),
+    ):
+        await asyncio.sleep(0.3)
+        operator = await served.operator("Viewer")
+        token, subject = served.token_of(operator), global_id("opr", operator.id)
+        assert await status(served.client, token) == 200
+        assert await status(other, token) == 200
+        withdrawn = await served.post(WITHDRAW, token, id=subject)
+        assert withdrawn["data"]["operatorConsentWithdraw"] == {
+            "operator": {"status": "SUSPENDED", "gdprConsentAt": None},
+            "userErrors": [],
+        }
+        assert await status(served.client, token) == 401
+        await becomes(other, token, 401, within=1.0)
+        back = await served.post(REACTIVATE, id=subject)
+        assert back["data"]["operatorReactivate"]["operator"]["gdprConsentAt"] is None
+        assert await status(served.client, token) == 200
+        await becomes(other, token, 200, within=1.0)
+        again = (await served.post(CONSENT, id=subject))["data"]["operator"]["gdprConsentAt"]
+        assert datetime.now(UTC) - datetime.fromisoformat(again) < timedelta(minutes=1)
+
+
 async def test_what_is_changed_past_the_gateways_is_noticed_within_a_second(
     connections: Connections, tenant: TenantUnderTest, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from app.auth.actor import Actor, ActorKind, platform_actor
 from app.auth.authenticate import Authenticator
+from app.auth.consent import SignedInOperators
 from app.auth.keys import derive_key
 from app.auth.tokens import LocalTokens
 from app.commands import Done, Refused
@@ -63,8 +64,10 @@ class Stage:
         return self.tokens.issue(ActorKind.OPERATOR, operator.auth_id, tenant=self.slug)
 
     async def actor(self, operator_id: UUID) -> Actor:
-        """The actor that the gateway makes of that token: with the grants of this moment."""
-        authenticator = Authenticator(self.database, local=self.tokens)
+        """The actor that the gateway makes of that token: with the grants of this moment, and as a sign-in that is
+        consent (GDPR-4)."""
+        consents = SignedInOperators(self.database)
+        authenticator = Authenticator(self.database, local=self.tokens, consents=consents)
         return await authenticator.authenticate(f"Bearer {await self.token(operator_id)}", None)
 
     async def do(self, name: str, /, by: Actor | UUID | None = None, key: Key | None = None, **given: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A person's own data (GDPR-1 to GDPR-3, PII-2, RBAC-8)."""
+"""A person's own data (GDPR-1 to GDPR-4, PII-2, RBAC-8)."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from app.graph.errors import Unauthenticated
 from app.identity.commands import privacy
 from app.identity.rules import pseudonym
 from app.jobs.all import JOBS
+from app.rows import plain
 from app.running import run_as_system
 from app.unit_of_work import PermissionDenied
 from db.enums import (
@@ -268,3 +269,89 @@ async def test_gdpr_3_erasing_needs_the_permission(stage: Stage) -> None:
     for name in ("erase_operator", "cancel_operator_deletion"):
         with pytest.raises(PermissionDenied):
             await stage.do(name, by=person, operator_id=person)
+
+
+async def test_gdpr_4_a_consent_is_withdrawn_and_given_anew(stage: Stage) -> None:
+    """GDPR-4. Out at once, by the person themself; an admin lets them in, and then their sign-in is consent again."""
+    person = await stage.newcomer("Nia", "Viewer")
+    actor = await stage.actor(person)
+    consented = (await stage.one(Operator, person)).gdpr_consent_at
+    assert consented is not None
+    gone = await stage.done("withdraw_operator_consent", by=actor, operator_id=person, reason="I do not agree")
+    assert (gone.status, gone.gdpr_consent_at) == (OperatorStatus.SUSPENDED, None)
+    with pytest.raises(Unauthenticated):
+        await stage.actor(person)
+    assert (await stage.one(Operator, person)).gdpr_consent_at is None
+    (note,) = await stage.audits("GDPR_CONSENT_WITHDRAWN")
+    assert (note.severity, note.actor_id, note.resource_id) == (AuditSeverity.WARNING, person, str(person))
+    assert note.description == "I do not agree"
+    assert note.metadata_ == {
+        "pseudonymousId": pseudonym(gone.email),
+        "consentedAt": plain(consented),
+        "before": "ACTIVE",
+        "after": "SUSPENDED",
+    }
+
+    refused = await stage.refused("withdraw_operator_consent", operator_id=person)
+    assert (refused.code, refused.field) == (Refusal.CONFLICT, "operator_id")
+    assert "withdrawn before" in refused.message
+    assert len(await stage.audits("GDPR_CONSENT_WITHDRAWN")) == 1
+    back = await stage.done("reactivate_operator", operator_id=person)
+    assert (back.status, back.gdpr_consent_at) == (OperatorStatus.ACTIVE, None)
+    assert (await stage.actor(person)).can("read:tasks")
+    assert (await stage.one(Operator, person)).gdpr_consent_at > consented
+
+
+async def test_gdpr_4_on_somebodys_behalf_with_the_permission(stage: Stage) -> None:
+    """GDPR-4. Nobody else's without `erase:gdpr`; who has never signed in has no consent to withdraw."""
+    person, other = await stage.newcomer("Nia", "Viewer"), await stage.newcomer("Ned", "Viewer")
+    for one in (person, other):
+        await stage.actor(one)
+    with pytest.raises(PermissionDenied):
+        await stage.do("withdraw_operator_consent", by=other, operator_id=person)
+    await stage.done("withdraw_operator_consent", operator_id=person)
+    assert (await stage.one(Operator, person)).status is OperatorStatus.SUSPENDED
+    never = await stage.newcomer("New")
+    refused = await stage.refused("withdraw_operator_consent", operator_id=never)
+    assert refused.code is Refusal.CONFLICT
+    assert "never signed in" in refused.message
+    assert (await stage.one(Operator, never)).status is OperatorStatus.ACTIVE
+
+
+async def test_gdpr_4_who_was_kept_out_before_stays_as_they_were(stage: Stage) -> None:
+    """GDPR-4. Suspended stays suspended, deactivated stays deactivated; of the erased nothing is left to withdraw."""
+    suspended, deactivated, erased = [await stage.newcomer(name) for name in ("A", "B", "C")]
+    for one in (suspended, deactivated, erased):
+        await stage.actor(one)
+    await stage.done("suspend_operator", operator_id=suspended)
+    await stage.done("deactivate_operator", operator_id=deactivated)
+    for one, status in ((suspended, OperatorStatus.SUSPENDED), (deactivated, OperatorStatus.DEACTIVATED)):
+        after = await stage.done("withdraw_operator_consent", operator_id=one)
+        assert (after.status, after.gdpr_consent_at) == (status, None)
+    await stage.done("erase_operator", operator_id=erased)
+    refused = await stage.refused("withdraw_operator_consent", operator_id=erased)
+    assert "erased before" in refused.message
+
+
+async def test_gdpr_4_taking_a_deletion_back_does_not_undo_a_withdrawal(stage: Stage) -> None:
+    """GDPR-2, GDPR-4. Who asked to be erased, and then withdrew, is let in by an admin's word alone."""
+    person = await stage.newcomer()
+    await stage.actor(person)
+    await stage.done("request_operator_deletion", operator_id=person)
+    await stage.done("withdraw_operator_consent", operator_id=person)
+    stays = await stage.done("cancel_operator_deletion", operator_id=person)
+    assert (stays.status, stays.gdpr_deletion_request_at, stays.metadata_) == (OperatorStatus.SUSPENDED, None, None)
+    assert (await stage.done("reactivate_operator", operator_id=person)).status is OperatorStatus.ACTIVE
+
+
+async def test_rbac_8_the_last_admin_does_not_withdraw(stage: Stage) -> None:
+    """RBAC-8, GDPR-4. There is always somebody who can let others in."""
+    first, *rest = stage.people
+    await stage.actor(first)
+    for one in rest:
+        await stage.done("suspend_operator", operator_id=one)
+    refused = await stage.refused("withdraw_operator_consent", by=first, operator_id=first)
+    assert (refused.code, refused.field) == (Refusal.DEPENDENCY_NOT_MET, "operator_id")
+    after = await stage.one(Operator, first)
+    assert (after.status, after.gdpr_consent_at is None) == (OperatorStatus.ACTIVE, False)
+    assert await stage.audits("GDPR_CONSENT_WITHDRAWN") == []
