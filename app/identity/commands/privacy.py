@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 
 from app.auth.actor import ActorKind
 from app.commands import Done, Refusal, Refused, command
 from app.governance.admins import refuse_last_admin
 from app.identity.commands.operators import NO_OPERATOR
+from app.identity.held import kinds_of, naming, place
 from app.identity.operator_audit import audit_operator
 from app.identity.rules import pseudonym
 from app.rows import as_json, plain
 from app.unit_of_work import UnitOfWork
-from db.base import JsonObject, Model
-from db.enums import ActorType, AuditSeverity, OperatorStatus
+from db.base import JsonObject
+from db.enums import AuditSeverity, OperatorStatus
 from db.models import (
-    ApprovalRecord,
-    AuditLog,
-    ChangeRecord,
-    Message,
     Notification,
     NotificationPreference,
     Operator,
     OrgMember,
     RoleAssignment,
     SavedView,
-    TelegraphMessage,
     WatchSubscription,
 )
 
@@ -49,7 +44,10 @@ _Where = ColumnElement[bool]
 
 @command("export:gdpr", "GDPR_EXPORT", own="operator_id", is_sensitive=True)
 async def export_operator(uow: UnitOfWork, operator_id: UUID) -> Done | Refused:
-    """GDPR-1. Everything that is held about a person, as one JSON object: for the person, or on their behalf."""
+    """GDPR-1. Everything that is held about a person, as one JSON object: for the person, or on their behalf.
+
+    Rows that are theirs are told in full; of the organisation's rows `references` tells where they are named.
+    """
     _permit(uow, operator_id)
     operator = await uow.lock(Operator, operator_id)
     if operator is None:
@@ -57,13 +55,17 @@ async def export_operator(uow: UnitOfWork, operator_id: UUID) -> Done | Refused:
     operator.gdpr_data_export_at = uow.now
     held: JsonObject = {"operator": as_json(operator)}
     incomplete = []
-    for name, (model, where) in _held(operator.id).items():
-        table: Any = model
-        newest = select(model).where(table.tenant_id == uow.tenant_id, where).order_by(table.id.desc())
+    for name, kind in kinds_of(operator).items():
+        table: Any = kind.model
+        newest = select(table).where(table.tenant_id == uow.tenant_id, kind.where).order_by(table.id.desc())
         rows = list(await uow.session.scalars(newest.limit(MOST_ROWS + 1)))
         if len(rows) > MOST_ROWS:
             incomplete.append(name)
-        held[name] = [as_json(row) for row in rows[:MOST_ROWS]]
+        held[name] = [kind.told(row) for row in rows[:MOST_ROWS]]
+    named, are_all = await _references(uow, operator.id)
+    held["references"] = named
+    if not are_all:
+        incomplete.append("references")
     held["incomplete"] = incomplete
     counts = {name: len(rows) for name, rows in held.items() if isinstance(rows, list)}
     audit_operator(uow, "GDPR_EXPORT", operator, rows=counts)
@@ -232,27 +234,17 @@ async def _erase_rows(uow: UnitOfWork, operator: Operator) -> None:
     )
 
 
-def _held(operator_id: UUID) -> Mapping[str, tuple[type[Model], _Where]]:
-    """What is held about a person besides their own row (GDPR-1)."""
-    voted = ApprovalRecord.decisions.contains([{"operatorId": str(operator_id)}])
-    return {
-        "roleAssignments": (RoleAssignment, RoleAssignment.operator_id == operator_id),
-        "notifications": (Notification, Notification.operator_id == operator_id),
-        "notificationPreferences": (NotificationPreference, NotificationPreference.operator_id == operator_id),
-        "savedViews": (SavedView, SavedView.owner_operator_id == operator_id),
-        "watchSubscriptions": (WatchSubscription, WatchSubscription.operator_id == operator_id),
-        "messages": (Message, Message.author_operator_id == operator_id),
-        "telegraphMessages": (TelegraphMessage, TelegraphMessage.sender_operator_id == operator_id),
-        "approvalsRequested": (ApprovalRecord, ApprovalRecord.requester_id == operator_id),
-        "approvalsDecided": (ApprovalRecord, or_(ApprovalRecord.decided_by_operator_id == operator_id, voted)),
-        "changeRecords": (ChangeRecord, _did(ChangeRecord, operator_id)),
-        "auditLogs": (AuditLog, _did(AuditLog, operator_id)),
-    }
-
-
-def _did(journal: Any, operator_id: UUID) -> _Where:
-    found: _Where = (journal.actor_type == ActorType.HUMAN) & (journal.actor_id == operator_id)
-    return found
+async def _references(uow: UnitOfWork, operator_id: UUID) -> tuple[list[JsonObject], bool]:
+    """Where else the tenant's rows name a person, and whether that is all: the newest of each column are told."""
+    found: list[JsonObject] = []
+    are_all = True
+    for model, column in naming():
+        table: Any = model
+        newest = select(table.id).where(table.tenant_id == uow.tenant_id, column == operator_id)
+        rows = list(await uow.session.scalars(newest.order_by(table.id.desc()).limit(MOST_ROWS + 1)))
+        are_all = are_all and len(rows) <= MOST_ROWS
+        found += [place(model, column, row_id) for row_id in rows[:MOST_ROWS]]
+    return found, are_all
 
 
 def _permit(uow: UnitOfWork, operator_id: UUID) -> None:
