@@ -110,13 +110,13 @@ async def test_a_token_that_expires_ends_its_streams_with_their_cursors(
     rung: TenantUnderTest, gateway: Gateway
 ) -> None:
     person = await operator(rung)
-    token = gateway.token_of(rung, person.auth_id, lifetime=timedelta(seconds=4))
+    token = gateway.token_of(rung, person.auth_id, lifetime=timedelta(seconds=8))
     gateway.application.gateway.authenticator.local._expectation = _without_skew(gateway)  # type: ignore[union-attr]
     async with socket_of(gateway, token) as socket:
         tail = await socket.subscribe(TAIL)
         await write(rung, 1, bell=rung.database.bell)
         assert (await tail.data())["seq"] == "1"  # it runs by now, however slow the machine is
-        ended = await tail.ending(8)
+        ended = await tail.ending(20)
         assert ended.extensions == {"code": "UNAUTHENTICATED", "cursor": "1"}
         assert (await socket.closed())[0] == 4403
 
