@@ -10,6 +10,7 @@ from strawberry.types.field import StrawberryField
 
 from app.audit import mutations as audit_mutations
 from app.audit import queries as audit
+from app.audit.trail import audit_trail
 from app.audit.verification import change_log_verify
 from app.communication import mutations as communication_mutations
 from app.communication import queries as communication
@@ -102,6 +103,7 @@ def schema() -> strawberry.Schema:
         for one in (
             viewer,
             change_log_verify,
+            audit_trail,
             *PLATFORM,
             *FIGURES,
             *lineage.FIELDS,
