@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Table, literal_column, select, union_all
+from sqlalchemy import ColumnElement, literal_column, select, union_all
 from strawberry.tools import create_type
 
+from app.audit.types import AuditLog, ChangeRecord
 from app.auth.permissions import READ_PERMISSION
 from app.graph.context import Info, context_of
 from app.graph.errors import BadUserInput, Forbidden
 from app.graph.fields import GraphField, argument, graph_field, list_of, optional, source_field
+from app.graph.filtering import Condition
 from app.graph.pricing import LIST_SIZE
-from app.graph.registry import ENTITIES, TYPES, Named
-from db import models
+from app.graph.registry import ENTITIES, TYPES, EntityType, Named
+from db.session import Reading
 
 USUAL: Final = 1_000
 """Entries of an answer, where nothing is said."""
 MOST: Final = 10_000
 """Most entries of an answer, and of an export."""
-JOURNALS: Final[Mapping[str, Table]] = {
-    "ChangeRecord": cast("Table", models.ChangeRecord.__table__),
-    "AuditLog": cast("Table", models.AuditLog.__table__),
+JOURNALS: Final[Mapping[str, EntityType]] = {
+    kind.__name__: ENTITIES[kind.__name__] for kind in (ChangeRecord, AuditLog)
 }
-"""What the trail is made of: the types of its rows, and their tables."""
+"""What the trail is made of, by the names of the types."""
 
 
 @dataclass(frozen=True)
@@ -57,21 +58,24 @@ class Entry:
     row_id: UUID
 
 
-def newest(seen: Mapping[str, Sequence[ColumnElement[bool]]], period: Period, first: int) -> Select[Any]:
-    """The entries of the trail, the newest first, as `Entry` takes them; `seen` says which rows of each journal.
+async def newest(
+    reading: Reading, seen: Callable[[EntityType], Sequence[Condition]], period: Period, first: int
+) -> list[Entry]:
+    """The entries of the trail, the newest first, by one statement; `seen` says which rows of a journal may be in it.
 
     Each journal is read along its index by time, no farther than the answer may reach into it.
     """
     # In the text, not as a parameter: Postgres plans a prepared statement for the size that it knows.
-    size = literal_column(str(first))
+    size: ColumnElement[int] = literal_column(str(first))
     branches = []
-    for name, table in JOURNALS.items():
-        at, row_id = table.c.timestamp, table.c.id
+    for name, entity in JOURNALS.items():
+        at, row_id = entity.table.c.timestamp, entity.table.c.id
         branch = select(at.label("at"), literal_column(f"'{name}'").label("journal"), row_id.label("id"))
-        branch = branch.where(*seen[name], *period.holds(at)).order_by(at.desc(), row_id.desc()).limit(size)
-        branches.append(select(branch.subquery(table.name)))
+        branch = branch.where(*seen(entity), *period.holds(at)).order_by(at.desc(), row_id.desc()).limit(size)
+        branches.append(select(branch.subquery(entity.table.name)))
     both = union_all(*branches).subquery("trail")
-    return select(both).order_by(both.c.at.desc(), both.c.id.desc()).limit(size)
+    statement = select(both).order_by(both.c.at.desc(), both.c.id.desc()).limit(size)
+    return [Entry(row.at, row.journal, row.id) for row in await reading.rows(statement)]
 
 
 async def _resolve(_root: Any, info: Info, first: int = USUAL, **arguments: Any) -> list[Entry]:
@@ -82,15 +86,14 @@ async def _resolve(_root: Any, info: Info, first: int = USUAL, **arguments: Any)
     if not 1 <= first <= MOST:
         raise BadUserInput(f"`first` is {first}; the trail has 1 to {MOST:,} entries an answer.", "first")
     period = Period(arguments.get("from"), arguments.get("to"))
-    seen = {name: context.reader.visible(ENTITIES[name]) for name in JOURNALS}
-    return [Entry(*row) for row in await context.reading.rows(newest(seen, period, first))]
+    return await newest(context.reading, context.reader.visible, period, first)
 
 
 def _row(name: str, journal: str, description: str) -> GraphField:
     def resolve(entry: Entry, info: Info) -> Any:
         if entry.journal != journal:
             return None
-        return context_of(info).loaders.row(ENTITIES[journal]).load(entry.row_id)
+        return context_of(info).loaders.row(JOURNALS[journal]).load(entry.row_id)
 
     return graph_field(name, optional(Named(journal)), description, resolve)
 
