@@ -113,7 +113,7 @@ audit_trail: Final = graph_field(
     list_of(Named("AuditTrailEntry")),
     "Changes and entries of the journal of security as one list, the newest first (AUD-5): the rows that the lists"
     f" `changeRecords` and `auditLogs` have. Needs `{READ_PERMISSION['ChangeRecord']}` and"
-    f" `{READ_PERMISSION['AuditLog']}`.",
+    f" `{READ_PERMISSION['AuditLog']}`. By day, and as a file: `GET /v1/exports/audit-trail`.",
     _resolve,
     [
         argument("from_", optional(datetime), "Only from this time on."),
