@@ -128,6 +128,8 @@ def command(
     tried without a transaction first, and what turns out to need one is done again from the start.
     """
     check_permissions([permission, *([or_permission] if or_permission else [])])
+    if on_platform and mostly_brief is not None:
+        raise ValueError("What runs on the platform's connections is never brief.")
 
     def declare(function: B) -> B:
         name = function.__name__

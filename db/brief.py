@@ -34,6 +34,11 @@ _UNANSWERED: Final = (OSError, asyncpg.ConnectionDoesNotExistError)
 a statement that did nothing."""
 
 
+TURN_SECONDS: Final = 1.0
+"""How long a turn is waited for. By then somebody holds the row by a transaction: who waits for the row itself waits
+beside the others instead of behind them, and no longer than a statement may take."""
+
+
 class NeedsTransaction(Exception):
     """What was begun takes a transaction: it is more than one statement may do, or somebody else was quicker. Nothing
     was written; do it again from the start."""
@@ -60,17 +65,19 @@ class Brief(Work):
         self._turns = turns
         self._turn: asyncio.Lock | None = None
         self._version: int | None = None
-        self._is_guarded = self._has_read = False
+        self._is_guarded = self._has_read = self._has_sent = False
         self.feeds: Iterable[Feed] | None = None
-        """Who is to be told of what was written; None where nothing was."""
+        """Who is to be told of what was written, or may have been; None where nothing was."""
 
     async def __aenter__(self) -> Brief:
         return self
 
-    async def __aexit__(self, *raised: Any) -> None:
+    async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, NeedsTransaction) and error.__cause__ is not None:
+            error = error.__cause__  # by which it is seen whether the connection is still good
         try:
             if self._own is not None:
-                await self._taking.__aexit__(*raised)
+                await self._taking.__aexit__(kind, error, traceback)
         finally:
             if self._turn is not None:
                 self._turn.release()
@@ -139,18 +146,22 @@ class Brief(Work):
 
         Raises asyncpg's errors, and CommitUnanswered where nobody knows whether it did.
         """
-        if self.feeds is not None:
+        if self._has_sent:
             raise AssertionError("a brief command writes once")
         if self._version is not None and not self._is_guarded:
             self.needs_transaction("a record of a row that stays as it is")
         connection = await self._connected()
+        self._has_sent, self.feeds = True, touched(sql)
         try:
             found = list(await connection.fetch(sql, arguments))
         except _UNANSWERED as error:
             raise CommitUnanswered("No answer came to a statement that commits itself.") from error
+        except OF_THE_DRIVER:
+            self.feeds = None
+            raise
         if self._is_guarded and not found:
+            self.feeds = None
             self.needs_transaction("somebody else was quicker")
-        self.feeds = touched(sql)
         return found
 
     async def _connected(self) -> TenantConnection:
@@ -167,7 +178,14 @@ class Brief(Work):
         turn = self._turns.get(key)
         if turn is None:
             turn = self._turns[key] = asyncio.Lock()
-        await turn.acquire()
+        if turn.locked():
+            try:
+                async with asyncio.timeout(TURN_SECONDS):
+                    await turn.acquire()
+            except TimeoutError:
+                raise NeedsTransaction("others want the row, and take long") from None
+        else:
+            await turn.acquire()
         self._turn = turn
 
 

@@ -229,11 +229,14 @@ class Database:
 
         Raises PoolExhausted, CommitUnanswered, and NeedsTransaction where `writing` is to be used instead.
         """
-        async with Brief(self._briefs.connection(caller.tenant_id), self._turns) as brief:
-            yield brief
-        if brief.feeds is not None:
-            for feed in (Feed.ROWS, *brief.feeds):
-                self.bell.ring(caller.tenant_id, feed)
+        brief = Brief(self._briefs.connection(caller.tenant_id), self._turns)
+        try:
+            async with brief:
+                yield brief
+        finally:  # who was cancelled, or got no answer, may have written all the same
+            if brief.feeds is not None:
+                for feed in (Feed.ROWS, *brief.feeds):
+                    self.bell.ring(caller.tenant_id, feed)
 
     @property
     def tenant_pools(self) -> Sequence[TenantPool]:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from db.connections import Connection
 from db.pool import CLOSE_SECONDS, CONNECT_SECONDS, OF_THE_DRIVER, PREPARED, SHORT_STATEMENTS, PoolExhausted, reaching
@@ -84,12 +85,15 @@ class TenantPool:
     ) -> None:
         """`wait_seconds` is how long a caller waits for a connection; `settings` are Postgres settings of each.
 
-        A statement whose answer takes longer than `answer_seconds` raises TimeoutError; without it see `connection`.
+        Where it `may_write`, JSON comes as SQLAlchemy's connections give it: a command's row is the same by either way.
+        Queries take it as text, which most of them pass on. A statement whose answer takes longer than `answer_seconds`
+        raises TimeoutError; without it see `connection`.
         """
         self._connection = connection
         self._size = size
         self._wait_seconds = wait_seconds
         self._answer_seconds = answer_seconds
+        self._may_write = may_write
         self._settings = {
             "application_name": "fleetgraph",
             **connection.server_settings,
@@ -197,17 +201,26 @@ class TenantPool:
             self._open += 1
         try:
             with reaching():
-                driver = await asyncpg.connect(
-                    self._connection.url,
-                    timeout=CONNECT_SECONDS,
-                    command_timeout=self._answer_seconds,
-                    server_settings=self._settings,
-                    **PREPARED,
-                )
-            return TenantConnection(driver)
+                return TenantConnection(await self._connect_driver())
         except BaseException:
             self._pass_on()
             raise
+
+    async def _connect_driver(self) -> Any:
+        driver = await asyncpg.connect(
+            self._connection.url,
+            timeout=CONNECT_SECONDS,
+            command_timeout=self._answer_seconds,
+            server_settings=self._settings,
+            **PREPARED,
+        )
+        if self._may_write:
+            try:
+                await driver.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=orjson.loads)
+            except BaseException:
+                driver.terminate()
+                raise
+        return driver
 
     def give_back(self, held: TenantConnection) -> None:
         """Let somebody else have it."""

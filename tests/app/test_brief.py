@@ -14,13 +14,14 @@ import pytest
 from sqlalchemy import select, text, update
 
 from app.auth.actor import ActorKind
-from app.commands import COMMANDS, Command, Done, Refusal, Refused
+from app.commands import COMMANDS, Command, Done, Refusal, Refused, command
 from app.idempotency import Key
 from app.running import run
 from app.unit_of_work import PermissionDenied, UnitOfWork
 from db import models
+from db.base import Model, TenantScoped
 from db.bell import Feed
-from db.brief import Brief
+from db.brief import Brief, NeedsTransaction
 from db.enums import AlertSeverity, ChangeRecordType, InstanceState, OpEventType
 from db.ids import new_id
 from db.logs import ChainHead, verify_chain
@@ -28,7 +29,7 @@ from db.models.gateway import TenantCounters
 from db.pool import CommitUnanswered
 from db.tenant_pool import TenantConnection, TenantPool
 from db.texts import DriverText
-from tests.conftest import TenantUnderTest
+from tests.conftest import Demo, TenantUnderTest
 from tests.fingerprint import fingerprint
 from tests.heard import heard
 
@@ -188,11 +189,14 @@ async def test_a_row_that_somebody_changed_meanwhile_is_looked_at_again(
     assert record["after_state"] == {"description": "It is Theirs."}
 
 
-async def until_somebody_waits(tenant: TenantUnderTest) -> int:
-    """Until a session waits for a lock; the server's number of it."""
+async def until_somebody_waits(tenant: TenantUnderTest, sessions: int = 1) -> int:
+    """Until so many sessions wait for a lock; the server's number of one."""
+    asked = "SELECT max(pid) AS pid, count(*) AS n FROM pg_stat_activity"
     while True:
-        found = await tenant.database.fetch_one("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        if found is not None:
+        found = await tenant.database.fetch_one(
+            f"{asked} WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        if found is not None and found["n"] >= sessions:
             return int(found["pid"])
         await asyncio.sleep(0.01)
 
@@ -266,6 +270,21 @@ async def test_who_goes_away_while_waiting_leaves_the_turn_to_the_next(tenant: T
     assert third.code is Refusal.INVALID_STATE_TRANSITION
 
 
+async def test_who_has_waited_long_for_a_turn_waits_for_the_row(
+    tenant: TenantUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the others and not behind them: each waits no longer than a statement may take."""
+    monkeypatch.setattr("db.brief.TURN_SECONDS", 0.05)
+    (agent,) = await agents(tenant)
+    async with tenant.database.writing(tenant.actor()) as holder:
+        await holder.lock(models.AgentInstance, tenant.id, [agent])
+        tasks = [asyncio.create_task(move(tenant, agent, PAUSED, expected_state=ACTIVE)) for _ in range(3)]
+        await until_somebody_waits(tenant, len(tasks))
+    outcomes = await asyncio.gather(*tasks)
+    assert sorted(type(one).__name__ for one in outcomes) == ["Done", "Refused", "Refused"]
+    assert len(await records(tenant)) == 1
+
+
 async def test_a_refusal_writes_nothing(tenant: TenantUnderTest) -> None:
     (agent,) = await agents(tenant)
     before = await fingerprint(tenant.database, tenant.id)
@@ -323,6 +342,36 @@ async def test_who_follows_is_told(tenant: TenantUnderTest, monkeypatch: pytest.
     mine = [one for one in rung if one != (tenant.id, Feed.ROWS, None)]
     assert (tenant.id, Feed.ROWS, None) in rung
     assert mine == [(tenant.id, Feed.AGENTS, None), (tenant.id, Feed.CHANGES, record["seq"])]
+
+
+async def test_who_follows_is_told_also_of_what_only_may_have_been_written(
+    tenant: TenantUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer, or nobody there any more to hear it; but not where the server says that it did nothing."""
+    rung: list[Feed] = []
+
+    class Noting:
+        def ring(self, _tenant_id: UUID, feed: Feed, _seq: int | None = None) -> None:
+            rung.append(feed)
+
+    monkeypatch.setattr(tenant.database, "bell", Noting())
+    fetch = TenantConnection.fetch
+
+    async def lose(connection: TenantConnection, sql: str, arguments: Any) -> Any:
+        await fetch(connection, sql, arguments)
+        raise lost
+
+    for lost in (
+        asyncpg.ConnectionDoesNotExistError("lost"),
+        asyncio.CancelledError(),
+        asyncpg.DeadlockDetectedError(),
+    ):
+        rung.clear()
+        with patch.object(TenantConnection, "fetch", lose), pytest.raises((CommitUnanswered, type(lost))):
+            async with tenant.database.brief(tenant.actor()) as brief:
+                await brief.fetch("UPDATE agent_instances SET state = 'PAUSED' WHERE false")
+        told = [] if isinstance(lost, asyncpg.DeadlockDetectedError) else [Feed.ROWS, Feed.AGENTS]
+        assert rung == told
 
 
 async def test_who_may_not_is_noted(tenant: TenantUnderTest) -> None:
@@ -458,6 +507,65 @@ async def test_what_only_looks_and_reports_is_brief(tenant: TenantUnderTest, dec
     assert list(seqs) == [1, 2]
 
 
+async def test_a_row_is_the_same_as_in_a_transaction(demo_fleet: Demo) -> None:
+    """Of every table that the demo fleet fills: values and types, JSON among them; and what is changed is stored so."""
+    database, actor, compared = demo_fleet.database, demo_fleet.northwind, 0
+    for mapper in Model.registry.mappers:
+        model: Any = mapper.class_
+        if not issubclass(model, TenantScoped):
+            continue
+        async with database.transaction(actor) as session:
+            ids = (await session.scalars(select(model.id).where(model.tenant_id == actor.tenant_id).limit(3))).all()
+        for row_id in ids:
+            async with database.brief(actor) as brief:
+                mine = await brief.get(model, actor.tenant_id, row_id)
+            async with database.writing(actor) as writing:
+                theirs = await writing.get(model, actor.tenant_id, row_id)
+            one, other = ({k: v for k, v in vars(row).items() if k[0] != "_"} for row in (mine, theirs))
+            assert one == other, model
+            assert {k: type(v) for k, v in one.items()} == {k: type(v) for k, v in other.items()}, model
+            compared += 1
+    assert compared > 100
+
+
+async def test_json_is_stored_as_it_is(tenant: TenantUnderTest, declare: Declare) -> None:
+    async def limit(uow: UnitOfWork) -> Any:
+        """Change a JSON column."""
+        found = await uow.lock(models.Project, tenant.project.id)
+        assert found is not None
+        found.swarm_config = {**(found.swarm_config or {}), "maxAgents": len(found.swarm_config or {})}
+        uow.record(ChangeRecordType.PROJECT_CREATED, found, after={"config": found.swarm_config})
+        return found
+
+    name = declare(limit)
+    with patch("db.session.begin", side_effect=AssertionError("a transaction")):
+        for _ in range(2):
+            assert isinstance(await run(tenant.database, tenant.actor(), name, {}), Done)
+    assert (await project(tenant)).swarm_config == {"maxAgents": 1}
+    assert [row["after_state"] for row in await records(tenant)] == [{"config": {"maxAgents": n}} for n in range(2)]
+
+
+async def test_a_connection_that_is_taken_for_dead_is_not_given_to_anybody_else(tenant: TenantUnderTest) -> None:
+    """Two statements at once are a mistake, of which the driver says what it says of a connection that is gone."""
+    numbers = []
+
+    async def twice_at_once() -> None:
+        async with tenant.database.brief(tenant.actor()) as brief:
+            numbers.append(await end_of(brief))
+            await asyncio.gather(brief.read("SELECT pg_sleep(0.2)"), brief.read("SELECT 2"))
+
+    with pytest.raises(NeedsTransaction):
+        await twice_at_once()
+    async with tenant.database.brief(tenant.actor()) as brief:
+        assert await end_of(brief) not in numbers
+
+
+def test_what_runs_on_the_platforms_connections_is_never_brief() -> None:
+    """They pass row-level security, which single statements do not."""
+    with pytest.raises(ValueError, match="never brief"):
+        command("write:projects", "X", on_platform=True, mostly_brief=lambda _given: True)
+
+
 async def test_a_second_statement_that_writes_is_a_mistake(tenant: TenantUnderTest) -> None:
     """The first has committed; to begin again would do it twice."""
     async with tenant.database.brief(tenant.actor()) as brief:
@@ -470,7 +578,7 @@ async def test_a_second_statement_that_writes_is_a_mistake(tenant: TenantUnderTe
 # --- Outages ----------------------------------------------------------------------------------------------------------
 
 
-async def end_of(tenant: TenantUnderTest, brief: Brief) -> int:
+async def end_of(brief: Brief) -> int:
     """The server's number of a brief command's session."""
     ((number,),) = await brief.read("SELECT pg_backend_pid()")
     return int(number)
@@ -486,7 +594,7 @@ async def test_a_connection_that_is_dead_does_no_harm(tenant: TenantUnderTest, m
     (agent,) = await agents(tenant)
     for to in (PAUSED, ACTIVE):
         async with tenant.database.brief(tenant.actor()) as brief:
-            number = await end_of(tenant, brief)
+            number = await end_of(brief)
         await terminate(tenant, number)
         with monkeypatch.context() as patched:
             if to is ACTIVE:
