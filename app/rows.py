@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import inspect
 
 from app.graph.registry import camel
+from app.graph.scalars import format_datetime
 from db.base import JsonObject, Model
 
 _METADATA: Final = "metadata"
@@ -25,7 +26,7 @@ def plain(value: Any) -> Any:
         case UUID() | Decimal():
             return str(value)
         case datetime():
-            return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            return format_datetime(value)
         case list() | tuple():
             return [plain(one) for one in value]
     return value

@@ -20,7 +20,7 @@ from app.commands import COMMANDS, Command, Done, Refusal, Refused
 from app.idempotency import Claim, Key, claim, claim_anywhere, keep, keep_in
 from app.sealing import Seal
 from app.unit_of_work import PermissionDenied, UnitOfWork
-from db.base import Model
+from db.base import JsonObject, Model
 from db.brief import NeedsTransaction
 from db.enums import AuditSeverity
 from db.pool import OF_THE_DATABASE, sqlstate
@@ -56,7 +56,8 @@ async def run(
         try:
             return await _once(database, actor, command, arguments, key, seal)
         except PermissionDenied as denied:
-            await _note_denial(database, actor, command, denied.permission)
+            needed = denied.permission
+            await note_denial(database, actor, needed, f"{command.name} needs {needed}.")
             raise
         except OF_THE_DATABASE as error:
             state = sqlstate(error)
@@ -139,15 +140,26 @@ async def _on_platform(database: Database) -> AsyncIterator[Writing]:
         await session.flush()
 
 
-async def _note_denial(database: Database, actor: Actor, command: Command, permission: str) -> None:
+async def note_denial(
+    database: Database, actor: Actor, permission: str, description: str, metadata: JsonObject | None = None
+) -> None:
+    """AUD-1. What a caller may not do, in the security journal. The platform is in no tenant, and so in no journal."""
     if actor.kind is ActorKind.PLATFORM:
         return
+    await audit(
+        database,
+        actor,
+        "ACCESS_DENIED",
+        severity=AuditSeverity.WARNING,
+        resource=permission,
+        description=description,
+        metadata=metadata,
+    )
+
+
+async def audit(database: Database, actor: Actor, action: str, *, resource: str, **columns: Any) -> None:
+    """Write a row of the security journal in a transaction of its own; `columns` as `UnitOfWork.audit` has them."""
     async with database.writing(actor) as work:
-        uow = UnitOfWork(work, actor, permission)
-        uow.audit(
-            "ACCESS_DENIED",
-            severity=AuditSeverity.WARNING,
-            resource=permission,
-            description=f"{command.name} needs {permission}.",
-        )
+        uow = UnitOfWork(work, actor, resource)  # in which nobody asks for a permission
+        uow.audit(action, resource=resource, **columns)
         await uow.write_journals()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Final, NoReturn, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -85,22 +85,18 @@ class Brief(Work):
     @property
     def connection(self) -> AsyncConnection:
         """Raises NeedsTransaction."""
-        self.needs_transaction("another way to write")
+        raise NeedsTransaction("another way to write")
 
     @property
     def session(self) -> AsyncSession:
         """Raises NeedsTransaction."""
-        self.needs_transaction("the session")
-
-    def needs_transaction(self, why: str) -> NoReturn:
-        """Raises NeedsTransaction."""
-        raise NeedsTransaction(why)
+        raise NeedsTransaction("the session")
 
     async def lock(self, model: type[M], tenant_id: UUID, row_ids: Sequence[UUID]) -> list[M]:
         """A row as it is now, which nobody is kept from changing: whether it still is so, is seen when it is stored."""
         rows = keyed(model)
         if self._has_read or len(row_ids) != 1 or not rows.is_plain:
-            self.needs_transaction("more than one row")
+            raise NeedsTransaction("more than one row")
         await self._take_turn(model, tenant_id, row_ids[0])
         found = await self.read(rows.versioned, tenant_id, row_ids)
         if not found:
@@ -117,7 +113,7 @@ class Brief(Work):
     async def read(self, sql: str, *arguments: Any) -> list[Any]:
         """The driver's rows of a statement that only reads. Raises asyncpg's errors."""
         if self._version is not None:
-            self.needs_transaction("reading beside a row that is held")
+            raise NeedsTransaction("reading beside a row that is held")
         self._has_read = True
         connection = await self._connected()
         try:
@@ -139,7 +135,7 @@ class Brief(Work):
     async def flush(self, tenant_id: UUID) -> None:
         """Nothing, where nothing was changed."""
         if self.has_changed_rows:
-            self.needs_transaction("a change beside the records")
+            raise NeedsTransaction("a change beside the records")
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         """The driver's rows of the one statement that writes, and has committed with that.
@@ -149,7 +145,7 @@ class Brief(Work):
         if self._has_sent:
             raise AssertionError("a brief command writes once")
         if self._version is not None and not self._is_guarded:
-            self.needs_transaction("a record of a row that stays as it is")
+            raise NeedsTransaction("a record of a row that stays as it is")
         connection = await self._connected()
         self._has_sent, self.feeds = True, touched(sql)
         try:
@@ -161,7 +157,7 @@ class Brief(Work):
             raise
         if self._is_guarded and not found:
             self.feeds = None
-            self.needs_transaction("somebody else was quicker")
+            raise NeedsTransaction("somebody else was quicker")
         return found
 
     async def _connected(self) -> TenantConnection:

@@ -23,12 +23,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from app.audit.exported import EXPORTED, Exported, PlainRow
+from app.audit.exported import EXPORTED, PlainRow
 from app.auth.actor import Actor
 from app.graph.errors import BadUserInput, Forbidden, GraphError, RateLimited, refusal_of
 from app.http.refusals import status_of
 from app.http.request_id import request_id
-from app.unit_of_work import UnitOfWork
+from app.running import audit
 from db.session import Database
 
 AT_ONCE: Final = 2
@@ -84,18 +84,12 @@ class Exports:
         if self._running >= AT_ONCE:
             raise RateLimited(_RETRY_SECONDS, f"{AT_ONCE} exports run already. Come back in {_RETRY_SECONDS} seconds.")
         pages = await exported.begin(house.database, actor, request.query_params)
-        await self._audit(house.database, actor, exported, kind)
+        await audit(house.database, actor, exported.action, resource=exported.resource, metadata={"format": kind})
         media, encode = _FORMATS[kind]
         name = f"{request.path_params['log']}-{actor.tenant_slug}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{kind}"
         body = self._stream(exported.names, pages, encode)
         disposition = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         return StreamingResponse(body, media_type=media, headers=disposition)
-
-    async def _audit(self, database: Database, actor: Actor, exported: Exported, kind: str) -> None:
-        async with database.transaction(actor) as session:
-            uow = UnitOfWork(session, actor, exported.permissions[0])
-            uow.audit(exported.action, resource=exported.resource, metadata={"format": kind})
-            await uow.write_journals()
 
     async def _stream(
         self, names: Sequence[str], pages: AsyncIterator[list[PlainRow]], encode: Encoder

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import Enum
 from typing import Any, Final, TypeAlias, cast
 from uuid import UUID
 
@@ -18,7 +17,8 @@ from app.audit.trail import JOURNALS, MOST, Entry, Period, newest
 from app.auth.actor import Actor
 from app.graph.errors import BadUserInput
 from app.graph.paging import Reader
-from app.graph.scalars import format_datetime, parse_datetime
+from app.graph.scalars import parse_datetime
+from app.rows import plain
 from db import models
 from db.session import Database, within_tenant
 
@@ -150,16 +150,4 @@ def _columns(table: Table) -> list[str]:
 
 
 def _plain_row(row: Sequence[Any], names: Iterable[str]) -> PlainRow:
-    return {name: _plain(value) for name, value in zip(names, row, strict=True)}
-
-
-def _plain(value: Any) -> Any:
-    """A value as the log's hashes have it: ids and times as text."""
-    match value:
-        case UUID():
-            return str(value)
-        case datetime():
-            return format_datetime(value)
-        case Enum():
-            return value.value
-    return value
+    return {name: plain(value) for name, value in zip(names, row, strict=True)}

@@ -10,7 +10,8 @@ from typing import Any, Final, Protocol
 
 from starlette.requests import ClientDisconnect, Request
 
-from app.auth.actor import Actor, ActorKind
+from app import running
+from app.auth.actor import Actor
 from app.auth.authenticate import TENANT_HEADER
 from app.graph.errors import (
     BadUserInput,
@@ -20,8 +21,6 @@ from app.graph.errors import (
 from app.http.body import HttpRefusal
 from app.telemetry.judging import PERMISSION
 from app.telemetry.writing import EventWriter
-from app.unit_of_work import UnitOfWork
-from db.enums import AuditSeverity
 from db.session import Database
 
 PIECE: Final = 262_144
@@ -58,18 +57,8 @@ async def caller_of(house: House, request: Request) -> Actor:
 
 async def note_denial(database: Database, actor: Actor, events: int) -> None:
     """AUD-1. Events that the caller may not write, in the security journal; one row a request."""
-    if actor.kind is ActorKind.PLATFORM:
-        return
-    async with database.transaction(actor) as session:
-        uow = UnitOfWork(session, actor, PERMISSION)
-        uow.audit(
-            "ACCESS_DENIED",
-            severity=AuditSeverity.WARNING,
-            resource=PERMISSION,
-            description=f"{events or 'No'} events were refused for want of {PERMISSION}.",
-            metadata={"events": events},
-        )
-        await uow.write_journals()
+    description = f"{events or 'No'} events were refused for want of {PERMISSION}."
+    await running.note_denial(database, actor, PERMISSION, description, {"events": events})
 
 
 async def pieces(request: Request, limit: int) -> AsyncIterator[bytes]:

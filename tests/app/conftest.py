@@ -1,5 +1,6 @@
 """Fixtures of the gateway's own tests."""
 
+from tests.declared import declare
 from tests.governed import registry
 
-__all__ = ["registry"]
+__all__ = ["declare", "registry"]

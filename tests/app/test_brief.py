@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
@@ -13,8 +14,7 @@ import asyncpg
 import pytest
 from sqlalchemy import select, text, update
 
-from app.auth.actor import ActorKind
-from app.commands import COMMANDS, Command, Done, Refusal, Refused, command
+from app.commands import Done, Refusal, Refused, command
 from app.idempotency import Key
 from app.running import run
 from app.unit_of_work import PermissionDenied, UnitOfWork
@@ -29,46 +29,26 @@ from db.models.gateway import TenantCounters
 from db.pool import CommitUnanswered
 from db.tenant_pool import TenantConnection, TenantPool
 from db.texts import DriverText
+from tests.asking import recorded_reads
 from tests.conftest import Demo, TenantUnderTest
+from tests.declared import Declare
 from tests.fingerprint import fingerprint
 from tests.heard import heard
 
-Body = Callable[..., Awaitable[Any]]
-Declare = Callable[[Body], str]
 ACTIVE, PAUSED, READONLY = InstanceState.ACTIVE, InstanceState.PAUSED, InstanceState.READONLY
 
 
 @pytest.fixture
-def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
+def declare(declare: Declare) -> Callable[[Any], str]:
     """Make a function a command that is tried briefly, for as long as the test lasts; returns its name."""
-
-    def add(function: Body) -> str:
-        made = Command(
-            function.__name__,
-            function,
-            "write:projects",
-            ChangeRecordType.PROJECT_CREATED,
-            frozenset({ActorKind.OPERATOR}),
-            is_sensitive=False,
-            mostly_brief=lambda _given: True,
-        )
-        monkeypatch.setitem(COMMANDS, made.name, made)
-        return made.name
-
-    return add
+    return partial(declare, mostly_brief=lambda _given: True)
 
 
 @contextmanager
-def sent(tenant: TenantUnderTest) -> Iterator[list[str]]:
+def sent() -> Iterator[list[str]]:
     """What is sent by single statements, in the order of sending, without what SQLAlchemy sends."""
     statements: list[str] = []
-    fetch = TenantConnection.fetch
-
-    def note(connection: TenantConnection, sql: str, arguments: Any) -> Awaitable[Any]:
-        statements.append(sql)
-        return fetch(connection, sql, arguments)
-
-    with patch.object(TenantConnection, "fetch", note):
+    with recorded_reads(statements):
         yield statements
 
 
@@ -120,7 +100,7 @@ async def project(tenant: TenantUnderTest) -> models.Project:
 async def test_a_transition_is_two_statements_and_no_transaction(tenant: TenantUnderTest) -> None:
     """One that reads, one that stores row and record; with the same outcome as ever."""
     (agent,) = await agents(tenant)
-    with sent(tenant) as statements, patch("db.session.begin", side_effect=AssertionError("a transaction")):
+    with sent() as statements, patch("db.session.begin", side_effect=AssertionError("a transaction")):
         outcome = await move(tenant, agent, PAUSED, reason="lunch")
     assert [one.split()[0] for one in statements] == ["SELECT", "WITH"]
     assert await state_of(tenant, agent) is PAUSED
@@ -138,7 +118,7 @@ async def test_with_a_key_it_takes_a_transaction(tenant: TenantUnderTest) -> Non
     operator = models.Operator(id=new_id(), auth_id="o", name="Ada", email="ada@example.com")
     await tenant.add(operator)
     actor, key = tenant.actor(operator_id=operator.id), Key.of("agentInstanceTransition", "k", {"to": "PAUSED"})
-    with sent(tenant) as statements:
+    with sent() as statements:
         for _ in range(2):
             assert isinstance(await run(tenant.database, actor, "transition_instance", given, key), Done)
     assert statements == []
@@ -147,7 +127,7 @@ async def test_with_a_key_it_takes_a_transaction(tenant: TenantUnderTest) -> Non
 
 @pytest.mark.parametrize("is_committed_before", [True, False], ids=["before the statement", "while it waits"])
 async def test_a_row_that_somebody_changed_meanwhile_is_looked_at_again(
-    tenant: TenantUnderTest, declare: Declare, is_committed_before: bool
+    tenant: TenantUnderTest, declare: Callable[[Any], str], is_committed_before: bool
 ) -> None:
     """Neither change is lost, no number of the chain is taken twice or for nothing."""
     seen: list[str] = []
@@ -204,7 +184,7 @@ async def until_somebody_waits(tenant: TenantUnderTest, sessions: int = 1) -> in
 async def test_who_merely_holds_the_row_is_waited_for(tenant: TenantUnderTest) -> None:
     """A lock says that what hangs on the row is being changed; the row itself is what it was."""
     (agent,) = await agents(tenant)
-    with sent(tenant) as statements:
+    with sent() as statements:
         async with tenant.database.writing(tenant.actor()) as holder:
             assert await holder.lock(models.AgentInstance, tenant.id, [agent])
             moving = asyncio.create_task(move(tenant, agent, PAUSED))
@@ -236,7 +216,7 @@ async def test_those_who_want_the_same_row_take_turns(tenant: TenantUnderTest) -
     """In one process nobody reads in vain, nor keeps a connection while waiting for the others."""
     agent, other = await agents(tenant, 2)
     with (
-        sent(tenant) as statements,
+        sent() as statements,
         patch("db.session.begin", side_effect=AssertionError("a transaction")),
         patch.object(
             tenant.database,
@@ -288,7 +268,7 @@ async def test_who_has_waited_long_for_a_turn_waits_for_the_row(
 async def test_a_refusal_writes_nothing(tenant: TenantUnderTest) -> None:
     (agent,) = await agents(tenant)
     before = await fingerprint(tenant.database, tenant.id)
-    with sent(tenant) as statements, heard(tenant.database.engine) as others:
+    with sent() as statements, heard(tenant.database.engine) as others:
         refused = await move(tenant, agent, InstanceState.PROVISIONING)
     assert isinstance(refused, Refused)
     assert refused.code is Refusal.INVALID_STATE_TRANSITION
@@ -462,7 +442,7 @@ async def _raises_an_alert(uow: UnitOfWork, found: models.Project) -> None:
     ],
 )
 async def test_what_is_more_than_one_statement_is_done_in_a_transaction(
-    work: Any, records_and_events: tuple[int, int], tenant: TenantUnderTest, declare: Declare
+    work: Any, records_and_events: tuple[int, int], tenant: TenantUnderTest, declare: Callable[[Any], str]
 ) -> None:
     """From the start, once."""
     runs = 0
@@ -489,7 +469,7 @@ async def test_what_is_more_than_one_statement_is_done_in_a_transaction(
     assert (await project(tenant)).description == ("x" if is_described else None)
 
 
-async def test_what_only_looks_and_reports_is_brief(tenant: TenantUnderTest, declare: Declare) -> None:
+async def test_what_only_looks_and_reports_is_brief(tenant: TenantUnderTest, declare: Callable[[Any], str]) -> None:
     """POL-1: what an agent may do rests on much, and leaves one event."""
 
     async def look(uow: UnitOfWork) -> Done:
@@ -528,7 +508,7 @@ async def test_a_row_is_the_same_as_in_a_transaction(demo_fleet: Demo) -> None:
     assert compared > 100
 
 
-async def test_json_is_stored_as_it_is(tenant: TenantUnderTest, declare: Declare) -> None:
+async def test_json_is_stored_as_it_is(tenant: TenantUnderTest, declare: Callable[[Any], str]) -> None:
     async def limit(uow: UnitOfWork) -> Any:
         """Change a JSON column."""
         found = await uow.lock(models.Project, tenant.project.id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +10,8 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from app.auth.actor import Actor, ActorKind
-from app.commands import COMMANDS, Command, Done, Refusal, Refused
+from app.auth.actor import Actor
+from app.commands import Done, Refusal, Refused
 from app.idempotency import Key
 from app.running import RETRIES, RefusedAfterChange, run
 from app.unit_of_work import PermissionDenied, UnitOfWork
@@ -25,30 +24,8 @@ from db.pool import OF_THE_DRIVER
 from db.session import Database
 from db.texts import DriverText
 from tests.conftest import TenantUnderTest
+from tests.declared import Declare
 from tests.fingerprint import fingerprint
-
-Body = Callable[..., Awaitable[Any]]
-Declare = Callable[[Body], str]
-
-
-@pytest.fixture
-def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
-    """Make a function a command for as long as the test lasts; returns its name."""
-
-    def add(function: Body) -> str:
-        name = function.__name__
-        made = Command(
-            name,
-            function,
-            "write:projects",
-            ChangeRecordType.PROJECT_CREATED,
-            frozenset({ActorKind.OPERATOR}),
-            is_sensitive=False,
-        )
-        monkeypatch.setitem(COMMANDS, name, made)
-        return name
-
-    return add
 
 
 async def rows_of(tenant: TenantUnderTest, model: type[Model]) -> int:

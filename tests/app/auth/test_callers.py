@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from db.enums import OperatorStatus
 from db.session import Database
 from tests.app.auth.conftest import Fleet
 from tests.conftest import TenantUnderTest
-from tests.serving import open_application, serve
+from tests.serving import Served, open_application, serve
 
 TOKENS = LocalTokens(ECKey.generate_key("P-256", private=True, auto_kid=True), operators=True)
 
@@ -210,6 +211,19 @@ async def becomes(client: Any, token: str, expected: int, within: float) -> floa
     return asyncio.get_running_loop().time() - started
 
 
+@asynccontextmanager
+async def two_gateways(
+    connections: Connections, tenant: TenantUnderTest, directory: Path
+) -> AsyncIterator[tuple[Served, Any]]:
+    """A gateway, and a client of another one on the same database, which hears of what the first one does."""
+    async with (
+        serve(connections, tenant, directory) as served,
+        open_application(connections, directory) as (_, other),
+    ):
+        await asyncio.sleep(0.3)  # until the line between the two is up
+        yield served, other
+
+
 GRANTS = "query($id: ID!) { operator(id: $id) { roleAssignments { edges { node { id } } } } }"
 REVOKE = "mutation($id: ID!) { roleRevoke(input: {assignmentId: $id}) { userErrors { code message } } }"
 
@@ -218,11 +232,7 @@ async def test_rbac_6_a_revoked_right_is_gone_in_every_gateway(
     connections: Connections, tenant: TenantUnderTest, tmp_path: Path
 ) -> None:
     """Two gateways: what one revokes is refused by it at once, and by the other within a second."""
-    async with (
-        serve(connections, tenant, tmp_path) as served,
-        open_application(connections, tmp_path) as (_, other),
-    ):
-        await asyncio.sleep(0.3)  # until the line between the two is up
+    async with two_gateways(connections, tenant, tmp_path) as (served, other):
         operator = await served.operator("Viewer")
         token = served.token_of(operator)
         assert await status(served.client, token) == 200
@@ -239,11 +249,7 @@ async def test_rbac_11_a_suspended_person_and_an_agent_whose_token_was_revoked_a
     connections: Connections, tenant: TenantUnderTest, tmp_path: Path
 ) -> None:
     """A change of the operator, and of the agent's token epoch."""
-    async with (
-        serve(connections, tenant, tmp_path) as served,
-        open_application(connections, tmp_path) as (_, other),
-    ):
-        await asyncio.sleep(0.3)
+    async with two_gateways(connections, tenant, tmp_path) as (served, other):
         gateway = served.application.gateway
         tokens = gateway.authenticator.local
         assert tokens is not None
@@ -275,11 +281,7 @@ async def test_gdpr_4_who_withdraws_their_consent_is_out_in_every_gateway(
     connections: Connections, tenant: TenantUnderTest, tmp_path: Path
 ) -> None:
     """By the person themself, without a permission; once an admin lets them in again, the next request is consent."""
-    async with (
-        serve(connections, tenant, tmp_path) as served,
-        open_application(connections, tmp_path) as (_, other),
-    ):
-        await asyncio.sleep(0.3)
+    async with two_gateways(connections, tenant, tmp_path) as (served, other):
         operator = await served.operator("Viewer")
         token, subject = served.token_of(operator), global_id("opr", operator.id)
         assert await status(served.client, token) == 200
