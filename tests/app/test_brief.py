@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 
 from app.commands import Done, Refusal, Refused, command
 from app.idempotency import Key
@@ -21,7 +21,7 @@ from app.unit_of_work import PermissionDenied, UnitOfWork
 from db import models
 from db.base import Model, TenantScoped
 from db.bell import Feed
-from db.brief import Brief, NeedsTransaction
+from db.brief import NeedsTransaction
 from db.enums import AlertSeverity, ChangeRecordType, InstanceState, OpEventType
 from db.ids import new_id
 from db.logs import ChainHead, verify_chain
@@ -29,6 +29,7 @@ from db.models.gateway import TenantCounters
 from db.pool import CommitUnanswered
 from db.tenant_pool import TenantConnection, TenantPool
 from db.texts import DriverText
+from db.work import Work
 from tests.asking import recorded_reads
 from tests.conftest import Demo, TenantUnderTest
 from tests.declared import Declare
@@ -142,9 +143,11 @@ async def test_a_row_that_somebody_changed_meanwhile_is_looked_at_again(
             return
         session = await other.__aenter__()
         await session.execute(theirs)
+        holder = await session.scalar(select(func.pg_backend_pid()))
+        assert holder is not None
 
         async def commit() -> None:
-            await until_somebody_waits(tenant)
+            await until_somebody_waits(tenant, holder)
             await other.__aexit__(None, None, None)
 
         waiting.append(asyncio.create_task(commit()))
@@ -169,16 +172,30 @@ async def test_a_row_that_somebody_changed_meanwhile_is_looked_at_again(
     assert record["after_state"] == {"description": "It is Theirs."}
 
 
-async def until_somebody_waits(tenant: TenantUnderTest, sessions: int = 1) -> int:
-    """Until so many sessions wait for a lock; the server's number of one."""
-    asked = "SELECT max(pid) AS pid, count(*) AS n FROM pg_stat_activity"
+_WAITING = """
+WITH RECURSIVE waiting AS (
+    SELECT $1::int AS pid
+    UNION SELECT a.pid FROM pg_stat_activity a JOIN waiting w ON w.pid = ANY(pg_blocking_pids(a.pid))
+)
+SELECT max(pid) AS pid, count(*) AS n FROM waiting WHERE pid <> $1"""
+
+
+async def until_somebody_waits(tenant: TenantUnderTest, holder: int, sessions: int = 1) -> int:
+    """Until so many sessions wait for the holder's, or for each other behind it; the server's number of one.
+
+    Other tests have sessions that wait in the same database.
+    """
     while True:
-        found = await tenant.database.fetch_one(
-            f"{asked} WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
+        found = await tenant.database.fetch_one(_WAITING, holder)
         if found is not None and found["n"] >= sessions:
             return int(found["pid"])
         await asyncio.sleep(0.01)
+
+
+async def number_of(work: Work) -> int:
+    """The server's number of a session."""
+    ((number,),) = await work.read("SELECT pg_backend_pid()")
+    return int(number)
 
 
 async def test_who_merely_holds_the_row_is_waited_for(tenant: TenantUnderTest) -> None:
@@ -188,7 +205,7 @@ async def test_who_merely_holds_the_row_is_waited_for(tenant: TenantUnderTest) -
         async with tenant.database.writing(tenant.actor()) as holder:
             assert await holder.lock(models.AgentInstance, tenant.id, [agent])
             moving = asyncio.create_task(move(tenant, agent, PAUSED))
-            await until_somebody_waits(tenant)
+            await until_somebody_waits(tenant, await number_of(holder))
             assert not moving.done()
         assert isinstance(await moving, Done)
     assert len(statements) == 2, "not read again"
@@ -240,7 +257,7 @@ async def test_who_goes_away_while_waiting_leaves_the_turn_to_the_next(tenant: T
     async with tenant.database.writing(tenant.actor()) as holder:
         await holder.lock(models.AgentInstance, tenant.id, [agent])
         tasks = [asyncio.create_task(move(tenant, agent, to)) for to in (PAUSED, ACTIVE, READONLY)]
-        await until_somebody_waits(tenant)
+        await until_somebody_waits(tenant, await number_of(holder))
         tasks[1].cancel()
         await asyncio.sleep(0.01)
     first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
@@ -259,7 +276,7 @@ async def test_who_has_waited_long_for_a_turn_waits_for_the_row(
     async with tenant.database.writing(tenant.actor()) as holder:
         await holder.lock(models.AgentInstance, tenant.id, [agent])
         tasks = [asyncio.create_task(move(tenant, agent, PAUSED, expected_state=ACTIVE)) for _ in range(3)]
-        await until_somebody_waits(tenant, len(tasks))
+        await until_somebody_waits(tenant, await number_of(holder), len(tasks))
     outcomes = await asyncio.gather(*tasks)
     assert sorted(type(one).__name__ for one in outcomes) == ["Done", "Refused", "Refused"]
     assert len(await records(tenant)) == 1
@@ -531,13 +548,13 @@ async def test_a_connection_that_is_taken_for_dead_is_not_given_to_anybody_else(
 
     async def twice_at_once() -> None:
         async with tenant.database.brief(tenant.actor()) as brief:
-            numbers.append(await end_of(brief))
+            numbers.append(await number_of(brief))
             await asyncio.gather(brief.read("SELECT pg_sleep(0.2)"), brief.read("SELECT 2"))
 
     with pytest.raises(NeedsTransaction):
         await twice_at_once()
     async with tenant.database.brief(tenant.actor()) as brief:
-        assert await end_of(brief) not in numbers
+        assert await number_of(brief) not in numbers
 
 
 def test_what_runs_on_the_platforms_connections_is_never_brief() -> None:
@@ -558,12 +575,6 @@ async def test_a_second_statement_that_writes_is_a_mistake(tenant: TenantUnderTe
 # --- Outages ----------------------------------------------------------------------------------------------------------
 
 
-async def end_of(brief: Brief) -> int:
-    """The server's number of a brief command's session."""
-    ((number,),) = await brief.read("SELECT pg_backend_pid()")
-    return int(number)
-
-
 async def terminate(tenant: TenantUnderTest, number: int) -> None:
     async with tenant.database.transaction(tenant.actor()) as session:
         assert await session.scalar(text("SELECT pg_terminate_backend(:number, 5000)"), {"number": number})
@@ -574,7 +585,7 @@ async def test_a_connection_that_is_dead_does_no_harm(tenant: TenantUnderTest, m
     (agent,) = await agents(tenant)
     for to in (PAUSED, ACTIVE):
         async with tenant.database.brief(tenant.actor()) as brief:
-            number = await end_of(brief)
+            number = await number_of(brief)
         await terminate(tenant, number)
         with monkeypatch.context() as patched:
             if to is ACTIVE:
@@ -610,7 +621,7 @@ async def test_a_session_that_is_ended_within_its_statement_leaves_nothing(tenan
     async with tenant.database.writing(tenant.actor()) as holder:
         await holder.lock(models.AgentInstance, tenant.id, [agent])
         moving = asyncio.create_task(move(tenant, agent, PAUSED))
-        await terminate(tenant, await until_somebody_waits(tenant))
+        await terminate(tenant, await until_somebody_waits(tenant, await number_of(holder)))
         with pytest.raises(CommitUnanswered):  # the driver does not tell what the server said last
             await moving
     assert await state_of(tenant, agent) is ACTIVE
