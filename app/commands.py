@@ -56,6 +56,8 @@ class Done:
     unkept: JsonObject = field(default_factory=dict)
     """Further fields of the payload that are not kept with an idempotency key, such as personal data: a replay has
     null in their place."""
+    left: Mapping[tuple[str, UUID], Mapping[str, Any]] = field(default_factory=dict)
+    """Rows as the command left them, by type and id, as far as it knows; what is not among their columns is read."""
     refused: list[Refused] = field(default_factory=list)
     """Parts of the input that were refused while the others were done."""
 

@@ -119,6 +119,7 @@ async def _outcome(uow: UnitOfWork, command: Command, arguments: Mapping[str, An
         raise RefusedAfterChange(f"{command.name}: {outcome.message}")
     if isinstance(outcome, Done):
         outcome.change_id = outcome.change_id or uow.first_change
+        outcome.left = uow.left
         if command.is_sensitive:
             uow.audit("ACCESS_GRANTED", resource=command.permission)
     return outcome

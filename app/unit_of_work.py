@@ -36,8 +36,10 @@ from db.logs import (
     append_op_events_by,
     append_with_update,
     is_one_statement,
+    known_columns,
 )
-from db.models import Alert, AuditLog, NotificationEvent, Tenant
+from db.models import Alert, AuditLog, ChangeRecord, NotificationEvent, Tenant
+from db.rows import keyed
 from db.texts import DriverText
 from db.work import Work
 from db.writing import Writing
@@ -88,6 +90,8 @@ class UnitOfWork:
         self._alerts: list[AlertDraft] = []
         self.appended: dict[Feed, int] = {}
         """The newest number of each log that this wrote to, for the bell that is rung after the commit."""
+        self.left: dict[tuple[str, UUID], Mapping[str, Any]] = {}
+        """Rows as this left them: see `Done`."""
         self._wrote = False
         if self._work.opened_session is not None:
             self._watch(self._work.opened_session)
@@ -359,7 +363,14 @@ class UnitOfWork:
         """Store what was changed, and append the change records: together where it is one row, as it mostly is."""
         only = self._work.take_only_change(FIRST_OF_UPDATE) if self._changes else None
         if only is not None:
-            return await append_with_update(self._work.fetch, self.tenant_id, self._changes, *only)
+            changes = await append_with_update(
+                self._work.fetch, self.tenant_id, self._changes, only.text, only.arguments
+            )
+            row: Any = only.row
+            kind: type[Model] = type(row)
+            self.left[kind.__name__, row.id] = keyed(kind).known(row)
+            self.left[ChangeRecord.__name__, changes[0].id] = known_columns(self._changes[0], changes[0])
+            return changes
         await self._work.flush(self.tenant_id)
         return await append_change_records_by(self._work.fetch, self.tenant_id, self._changes)
 

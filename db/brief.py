@@ -25,7 +25,7 @@ from db.callers import touched
 from db.pool import OF_THE_DRIVER, CommitUnanswered, is_gone
 from db.rows import keyed
 from db.tenant_pool import TenantConnection
-from db.work import Work
+from db.work import Change, Work
 
 M = TypeVar("M", bound=Model)
 
@@ -122,15 +122,15 @@ class Brief(Work):
             _refuse_dead(error)
             raise
 
-    def take_only_change(self, first: int) -> tuple[str, list[Any]] | None:
+    def take_only_change(self, first: int) -> Change | None:
         """As of a transaction, and where the row is still what was read."""
         found = super().take_only_change(first)
         if found is None:
             return None
         self._is_guarded = True
-        text, arguments = found
         # A change makes another version of a row, which has the number of the transaction that made it.
-        return f"{text} AND xmin = ${first + len(arguments)}::xid", [*arguments, self._version]
+        text = f"{found.text} AND xmin = ${first + len(found.arguments)}::xid"
+        return found._replace(text=text, arguments=[*found.arguments, self._version])
 
     async def flush(self, tenant_id: UUID) -> None:
         """Nothing, where nothing was changed."""

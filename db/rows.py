@@ -75,6 +75,11 @@ class KeyedRows(Generic[M]):
         touched = [one for one in self._touched if one.partition(" ")[0] not in columns]
         return f"UPDATE {self._table} SET {', '.join([*assigned, *touched])} WHERE tenant_id = $1 AND id = ${first}"
 
+    def known(self, row: M) -> dict[str, Any]:
+        """The columns of a row whose changes were stored, but for those that the database has set along with them."""
+        values = row.__dict__
+        return {one.name: values[key] for key, one in self._columns.items() if one.onupdate is None}
+
     def arguments(self, row: M, changes: Mapping[str, Any]) -> list[Any]:
         """The id and the values, as `update` takes them."""
         key: Any = row

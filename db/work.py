@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -13,6 +13,16 @@ from db.base import Model
 from db.rows import keyed
 
 M = TypeVar("M", bound=Model)
+
+
+class Change(NamedTuple):
+    """What was changed of a row, and how it is stored."""
+
+    row: Model
+    text: str
+    """The statement; $1 is the tenant."""
+    arguments: list[Any]
+    """Its further parameters."""
 
 
 class Work(ABC):
@@ -69,9 +79,8 @@ class Work(ABC):
     async def flush(self, tenant_id: UUID) -> None:
         """Store what was changed."""
 
-    def take_only_change(self, first: int) -> tuple[str, list[Any]] | None:
-        """The statement that stores all that was changed, to go along with another one, and its parameters from number
-        `first` on; $1 is the tenant.
+    def take_only_change(self, first: int) -> Change | None:
+        """All that was changed, to be stored along with something else; its parameters are numbered from `first` on.
 
         None where it is more than one row, or one that is not held: then somebody might be waited for.
         """
@@ -80,7 +89,7 @@ class Work(ABC):
             return None
         ((key, changes),) = changed
         rows, row = keyed(key[0]), self._rows.pop(key)
-        return rows.update(tuple(changes), first), rows.arguments(row, changes)
+        return Change(row, rows.update(tuple(changes), first), rows.arguments(row, changes))
 
     def _changed(self) -> list[tuple[tuple[type[Model], UUID], dict[str, Any]]]:
         """The rows that are not as they were read, and what is other; a session's rows are its own."""

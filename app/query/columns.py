@@ -7,8 +7,10 @@ money as the double that the API shows. What is written is, for each kind, what 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any, Final
+from uuid import UUID
 
 import orjson
 from graphql import GraphQLEnumType, GraphQLNamedType
@@ -61,6 +63,37 @@ def read(column: ColumnElement[Any]) -> ColumnElement[Any]:
 def as_stored(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """The column as the ORM's rows have it, but for JSON, which is text whatever the connection makes of it."""
     return cast(column, Text()) if isinstance(column.type, JSONB) else column
+
+
+def from_row(column: Column[Any], *, is_stored: bool) -> Callable[[Any], Any] | None:
+    """What makes of a row's attribute what `read` gives of the column, or `as_stored`; None where the attribute may not
+    be the very value that Postgres has: money is rounded there, and JSON put in another order."""
+    match column.type:
+        case Uuid():
+            return _as_it_is if is_stored else _bytes
+        case TIMESTAMP():
+            return _as_it_is if is_stored else _microseconds
+        case EnumText():
+            return _value
+        case Text() | Integer() | Boolean():
+            return _as_it_is
+    return None
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _bytes(value: UUID | None) -> bytes | None:
+    return None if value is None else value.bytes
+
+
+def _value(value: Enum | None) -> Any:
+    return None if value is None else value.value
+
+
+def _microseconds(value: datetime | None) -> bytes | None:
+    return None if value is None else ((value - _2000_UTC) // _MICROSECOND).to_bytes(8, signed=True)
 
 
 def writer(column: Column[Any], kind: GraphQLNamedType, *, is_list: bool) -> Write | None:
@@ -120,6 +153,8 @@ _MILLISECONDS: Final = 60_000
 _MOST_MINUTES: Final = 10_000
 """Minutes whose text is kept, some 150 bytes each."""
 _2000: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - Postgres counts from here, in UTC
+_2000_UTC: Final = _2000.replace(tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class _Minutes(dict[int, str]):

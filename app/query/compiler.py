@@ -95,8 +95,6 @@ class Compiler:
         self, payload: Payload, kept: _Kept, variables: VariableValues, context: OperationContext
     ) -> Answered | None:
         """Run the command. Where the answer cannot be made here, the resolvers find what came of it in the context."""
-        if context.database.reads_behind:
-            return None  # a replica may not have yet what was written just now
         try:
             given = payload.given(variables)
         except GraphQLError:
@@ -113,12 +111,16 @@ class Compiler:
 
         async def read(run: Run, connection: TenantConnection) -> Mapping[str, Any]:
             if not payload.needs_snapshot:
-                return await payload.data(run, done)
-            return await _in_snapshot(connection, payload.data(run, done))
+                return await payload.data(run, done, known)
+            return await _in_snapshot(connection, payload.data(run, done, known))
 
         try:
-            if not payload.reads:
-                return Answered(await payload.data(kept.run(context, variables, context.reading.fetch), done), ())
+            run = kept.run(context, variables, context.reading.fetch)
+            known = payload.known(run, done)
+            if not payload.reads(known):
+                return Answered(await payload.data(run, done, known), ())
+            if context.database.reads_behind:
+                return None  # a replica may not have yet what was written just now
             return Answered(await _on_own_connection(read, kept, context, variables), ())
         except (Differently, *OF_THE_DRIVER):
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ import orjson
 from app.graph.registry import EntityType
 from app.query.json_values import JsonValue
 from app.query.levels import Run, Written, children_of, reach_of
-from app.query.rows import Rows
+from app.query.rows import Rows, Source
 from app.query.statements import Statement, Writer
 
 
@@ -48,6 +49,18 @@ class Single:
         written = self._write(found, run.actor, None, *children)
         place = self.id_place
         return {record[place]: value for record, value in zip(found, written, strict=True)}
+
+    def known(self, run: Run, columns: Mapping[str, Any]) -> Any:
+        """A row of which these columns are known, as JSON; None where more has to be read for it."""
+        sources = self._sources
+        if sources is None or not all(name in columns for name, _ in sources):
+            return None
+        record = [made(columns[name]) for name, made in sources]
+        return self.written(run, [record])[record[self.id_place]]
+
+    @cached_property
+    def _sources(self) -> Sequence[Source] | None:
+        return None if self.scoped else self.rows.sources()
 
     def statement(self, run: Run) -> Statement:
         """The statement of these rows for the caller."""

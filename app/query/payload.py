@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, TypeAlias
@@ -45,6 +45,12 @@ class RowsPart:
         """The id of the one row that this shows, where there is one and it is all that is read."""
         found = None if self.single.rows.children else self.shown.ids(outcome)
         return found if isinstance(found, UUID) else None
+
+    def known(self, run: Run, outcome: Done) -> Any:
+        """The row as the command left it; None where it has to be read."""
+        row_id = self.only_id(outcome)
+        columns = outcome.left.get((self.single.entity.name, row_id)) if row_id is not None else None
+        return None if columns is None else self.single.known(run, columns)
 
     async def value(self, run: Run, outcome: Done) -> Any:
         """The row, or the list of them; None where the outcome names none."""
@@ -119,39 +125,46 @@ class Payload:
         given: Mapping[str, Any] = get_argument_values(self.definition, self.node, variables)["input"]
         return given
 
-    @cached_property
-    def reads(self) -> bool:
-        """Whether the answer shows rows at all."""
-        return any(part.singles for part in self._of_rows)
+    def known(self, run: Run, outcome: Done) -> dict[str, Any]:
+        """The parts that are rows which the command itself has left, and so need not be read."""
+        values = {}
+        for key, part in self.parts.items():
+            if isinstance(part, RowsPart) and (value := part.known(run, outcome)) is not None:
+                run.observe(part.single.entity.name, 1)
+                values[key] = value
+        return values
+
+    def reads(self, known: Collection[str]) -> bool:
+        """Whether the answer shows rows besides those."""
+        return any(part.singles for key, part in self._of_rows.items() if key not in known)
 
     @cached_property
     def needs_snapshot(self) -> bool:
         """Whether several statements are needed that must see the same rows; one that never changes is no matter."""
-        found = self._of_rows
+        found = self._of_rows.values()
         if any(single.rows.children for part in found for single in part.singles):
             return True
         return sum(len(part.singles) for part in found if not part.is_lasting) > 1
 
-    @property
-    def _of_rows(self) -> Sequence[RowsPart | ValuePart]:
-        return [part for part in self.parts.values() if isinstance(part, RowsPart | ValuePart)]
+    @cached_property
+    def _of_rows(self) -> Mapping[str, RowsPart | ValuePart]:
+        return {key: part for key, part in self.parts.items() if isinstance(part, RowsPart | ValuePart)}
 
-    async def data(self, run: Run, outcome: Done) -> dict[str, Any]:
-        """The answer's data."""
-        together = await self._together(run, outcome)
+    async def data(self, run: Run, outcome: Done, known: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer's data, of which these parts are `known`."""
+        made = {**known, **await self._together(run, outcome, known)}
         return {
             self.key: {
-                key: together[key] if key in together else await part.value(run, outcome)
-                for key, part in self.parts.items()
+                key: made[key] if key in made else await part.value(run, outcome) for key, part in self.parts.items()
             }
         }
 
-    async def _together(self, run: Run, outcome: Done) -> Mapping[str, Any]:
+    async def _together(self, run: Run, outcome: Done, known: Collection[str]) -> Mapping[str, Any]:
         """The parts that are one row each, by one statement: the row that was changed, and its change record."""
         found = [
             (key, part.single, row_id)
             for key, part in self.parts.items()
-            if isinstance(part, RowsPart) and (row_id := part.only_id(outcome)) is not None
+            if key not in known and isinstance(part, RowsPart) and (row_id := part.only_id(outcome)) is not None
         ]
         if len(found) < 2:
             return {}

@@ -12,17 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sqlalchemy import Column, ColumnElement, FromClause, Table, and_
 
 from app.graph.registry import EntityType
-from app.query.columns import Differently, as_stored, read
+from app.query.columns import Differently, as_stored, from_row, read
 from app.query.statements import Writer
 
 if TYPE_CHECKING:
     from app.query.levels import Child
 
+Source: TypeAlias = tuple[str, Callable[[Any], Any]]
+"""A column's name, and what makes of the row's attribute what a statement reads of the column."""
+_STORED: Final = "stored"
 MOST_JOINS: Final = 8
 """Tables that are joined to one list; beyond this Postgres no longer looks at every order of them."""
 
@@ -69,7 +72,7 @@ class Rows:
 
     def raw(self, table: Any, name: str) -> int:
         """Where a record has a column as it is stored."""
-        return self.place((table.name, name, "stored"), as_stored(table.c[name]))
+        return self.place((table.name, name, _STORED), as_stored(table.c[name]))
 
     def join(self, entity: EntityType, key: Column[Any]) -> Any:
         """The table of a to-one relation, joined; there is one more for each call."""
@@ -87,6 +90,20 @@ class Rows:
         name = f"g{len(self._given)}"
         self._given[name] = value
         return name
+
+    def sources(self) -> Sequence[Source] | None:
+        """Where each value of a record comes from, if all of them are columns of the row as they are, which whoever has
+        the row can make of it; None where Postgres has to be asked."""
+        if self.leading or self.joins or self.children or self.entity.private is not None:
+            return None
+        found = []
+        for table, name, *how in self._places:  # a dictionary, in the order of their places
+            column = self.table.c.get(name) if table == self.table.name and how in ([], [_STORED]) else None
+            made = None if column is None else from_row(column, is_stored=bool(how))
+            if made is None:
+                return None
+            found.append((name, made))
+        return found
 
     def joined(self, writer: Writer) -> FromClause | None:
         """The table with the others joined to it; None where there are none."""

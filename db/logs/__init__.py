@@ -17,6 +17,7 @@ from db.logs.changes import (
     append_change_records_by,
     append_with_update,
     content_hash,
+    known_columns,
     verify_chain,
 )
 from db.logs.events import (
@@ -58,6 +59,7 @@ __all__ = [
     "fresh_id",
     "in_chunks",
     "is_one_statement",
+    "known_columns",
     "resent_id",
     "verify_chain",
 ]

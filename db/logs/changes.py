@@ -200,6 +200,11 @@ def _appended(rows: Iterable[Sequence[Any]], tenant_id: UUID) -> list[AppendedCh
     return appended
 
 
+def known_columns(record: ChangeDraft, appended: AppendedChange) -> dict[str, Any]:
+    """What is known of the row of a record that was appended, without reading it."""
+    return {**_fields(record), "created_at": created_at(record.id), "seq": appended.seq, "hash": appended.hash}
+
+
 def content_hash(record: Mapping[str, Any]) -> str:
     """SHA-256 of a change record's canonical text, lower-case hex. `record` has the values of CONTENT_FIELDS.
 
