@@ -33,8 +33,6 @@ from db.logs import (
     EventDraft,
     append_change_records_by,
     append_event_columns,
-    append_op_events_by,
-    append_with_update,
     is_one_statement,
     known_columns,
 )
@@ -349,7 +347,7 @@ class UnitOfWork:
         if changes:
             self.appended[Feed.CHANGES] = changes[-1].seq
         if self._events:
-            events = await append_op_events_by(self._work.fetch, self.tenant_id, self._events)
+            events = await self._work.append_events(self.tenant_id, self._events)
             if events.last_seq is not None:
                 self.appended[Feed.EVENTS] = events.last_seq
 
@@ -362,17 +360,15 @@ class UnitOfWork:
     async def _append_changes(self) -> Sequence[AppendedChange]:
         """Store what was changed, and append the change records: together where it is one row, as it mostly is."""
         only = self._work.take_only_change(FIRST_OF_UPDATE) if self._changes else None
-        if only is not None:
-            changes = await append_with_update(
-                self._work.fetch, self.tenant_id, self._changes, only.text, only.arguments
-            )
-            row: Any = only.row
-            kind: type[Model] = type(row)
-            self.left[kind.__name__, row.id] = keyed(kind).known(row)
-            self.left[ChangeRecord.__name__, changes[0].id] = known_columns(self._changes[0], changes[0])
-            return changes
-        await self._work.flush(self.tenant_id)
-        return await append_change_records_by(self._work.fetch, self.tenant_id, self._changes)
+        if only is None:
+            await self._work.flush(self.tenant_id)
+            return await append_change_records_by(self._work.fetch, self.tenant_id, self._changes)
+        appended = await self._work.append(self.tenant_id, self._changes, only)
+        row: Any = only.row
+        kind: type[Model] = type(row)
+        self.left[kind.__name__, row.id] = keyed(kind).known(row)
+        self.left[ChangeRecord.__name__, appended[0].id] = known_columns(self._changes[0], appended[0])
+        return appended
 
 
 @event.listens_for(Session, "before_flush")

@@ -10,29 +10,36 @@ it, since otherwise all but the first would have read for nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from db.base import Model
 from db.bell import Feed
 from db.callers import touched
+from db.group_commit import UNANSWERED, GroupCommit, Send, Told
+from db.logs import (
+    AppendedChange,
+    AppendedEvents,
+    ChangeDraft,
+    EventDraft,
+    append_op_events_by,
+    append_with_updates,
+)
+from db.logs.sending import Fetch
 from db.pool import OF_THE_DRIVER, CommitUnanswered, is_gone
-from db.rows import keyed
+from db.rows import KeyedRows, UpdateOfSeveral, keyed
+from db.shared_reads import SharedReads
 from db.tenant_pool import TenantConnection
 from db.work import Change, Work
 
 M = TypeVar("M", bound=Model)
-
-_UNANSWERED: Final = (OSError, asyncpg.ConnectionDoesNotExistError)
-"""What is raised where the connection ended, or fell silent, instead of an answer. Whatever the server says is said of
-a statement that did nothing."""
-
 
 TURN_SECONDS: Final = 1.0
 """How long a turn is waited for. By then somebody holds the row by a transaction: who waits for the row itself waits
@@ -48,6 +55,15 @@ Turns: TypeAlias = WeakValueDictionary[tuple[type[Model], UUID, UUID], asyncio.L
 """Whose turn it is with a row, by its model, tenant and id."""
 
 
+@dataclass(frozen=True)
+class Company:
+    """What the brief commands of one process do together."""
+
+    commits: GroupCommit
+    reads: SharedReads = field(default_factory=SharedReads)
+    turns: Turns = field(default_factory=WeakValueDictionary)
+
+
 class Brief(Work):
     """Reads, and then one statement that writes, within a block that has the connection from its first statement on.
 
@@ -57,12 +73,21 @@ class Brief(Work):
 
     writes_once: ClassVar[bool] = True
 
-    def __init__(self, taking: AbstractAsyncContextManager[TenantConnection], turns: Turns) -> None:
+    def __init__(
+        self,
+        tenant_id: UUID,
+        taking: AbstractAsyncContextManager[TenantConnection],
+        company: Company,
+    ) -> None:
         """`taking` gives a connection in the tenant, and in no transaction."""
         super().__init__()
+        self._tenant_id = tenant_id
         self._taking = taking
+        self._turns = company.turns
+        self._others = company.commits
+        self._reads = company.reads
+        self._is_expected = False
         self._own: TenantConnection | None = None
-        self._turns = turns
         self._turn: asyncio.Lock | None = None
         self._version: int | None = None
         self._is_guarded = self._has_read = self._has_sent = False
@@ -76,6 +101,7 @@ class Brief(Work):
         if isinstance(error, NeedsTransaction) and error.__cause__ is not None:
             error = error.__cause__  # by which it is seen whether the connection is still good
         try:
+            self._leave()
             if self._own is not None:
                 await self._taking.__aexit__(kind, error, traceback)
         finally:
@@ -98,7 +124,7 @@ class Brief(Work):
         if self._has_read or len(row_ids) != 1 or not rows.is_plain:
             raise NeedsTransaction("more than one row")
         await self._take_turn(model, tenant_id, row_ids[0])
-        found = await self.read(rows.versioned, tenant_id, row_ids)
+        found = await self._read_row(rows, tenant_id, row_ids[0])
         if not found:
             return []
         *record, self._version = found[0]
@@ -114,7 +140,7 @@ class Brief(Work):
         """The driver's rows of a statement that only reads. Raises asyncpg's errors."""
         if self._version is not None:
             raise NeedsTransaction("reading beside a row that is held")
-        self._has_read = True
+        self._expect()
         connection = await self._connected()
         try:
             return list(await connection.fetch(sql, arguments))
@@ -142,15 +168,13 @@ class Brief(Work):
 
         Raises asyncpg's errors, and CommitUnanswered where nobody knows whether it did.
         """
-        if self._has_sent:
-            raise AssertionError("a brief command writes once")
-        if self._version is not None and not self._is_guarded:
-            raise NeedsTransaction("a record of a row that stays as it is")
+        self._check_once()
         connection = await self._connected()
+        self._leave()
         self._has_sent, self.feeds = True, touched(sql)
         try:
             found = list(await connection.fetch(sql, arguments))
-        except _UNANSWERED as error:
+        except UNANSWERED as error:
             raise CommitUnanswered("No answer came to a statement that commits itself.") from error
         except OF_THE_DRIVER:
             self.feeds = None
@@ -159,6 +183,63 @@ class Brief(Work):
             self.feeds = None
             raise NeedsTransaction("somebody else was quicker")
         return found
+
+    async def append(self, tenant_id: UUID, records: Sequence[ChangeDraft], change: Change) -> list[AppendedChange]:
+        """As of a transaction, and together with other commands that are ready now."""
+        several = keyed(type(change.row)).update_of_several(change.names) if len(records) == 1 else None
+        if several is not None:
+            told = await self._write_together(
+                several, (records[0], change), partial(_append_changes, several), change.text
+            )
+            if told is None:
+                raise NeedsTransaction("somebody else was quicker, or has the row")
+            if told is not Told.ALONE:
+                return [told]
+        return await super().append(tenant_id, records, change)
+
+    async def append_events(self, tenant_id: UUID, events: Sequence[EventDraft]) -> AppendedEvents:
+        """As of a transaction, and together with other commands that are ready now."""
+        told = Told.ALONE if len(events) > 1 else await self._write_together(EventDraft, events[0], _append_events, "")
+        return await super().append_events(tenant_id, events) if told is Told.ALONE else told
+
+    async def _write_together(self, kind: Hashable, what: Any, send: Send, sql: str) -> Any:
+        """What came of it, or `Told.ALONE`; `sql` says what is written. Raises CommitUnanswered."""
+        if not self._is_expected or self._others.is_alone(self._tenant_id):
+            return Told.ALONE
+        self._check_once()
+        if self._own is not None:  # those who wait need none
+            self._own = None
+            await self._taking.__aexit__(None, None, None)
+        self._is_expected, self._has_sent, self.feeds = False, True, touched(sql)
+        told = await self._others.write(self._tenant_id, kind, what, send)
+        if told is None or told is Told.ALONE:
+            self._has_sent, self.feeds = False, None
+        return told
+
+    def _check_once(self) -> None:
+        if self._has_sent:
+            raise AssertionError("a brief command writes once")
+        if self._version is not None and not self._is_guarded:
+            raise NeedsTransaction("a record of a row that stays as it is")
+
+    async def _read_row(self, rows: KeyedRows[Any], tenant_id: UUID, row_id: UUID) -> Sequence[Any]:
+        """A row with its version; where others are under way, along with those that they want."""
+        if self._others.is_idle:
+            return await self.read(rows.versioned, tenant_id, [row_id])
+        self._expect()
+        return await self._reads.records(rows.versioned, tenant_id, row_id, rows.id_place, self.read)
+
+    def _expect(self) -> None:
+        """From the first statement on others may wait for this."""
+        if not self._has_read:
+            self._has_read = self._is_expected = True
+            self._others.expect(self._tenant_id)
+
+    def _leave(self) -> None:
+        """Nobody need wait for this any more."""
+        if self._is_expected:
+            self._is_expected = False
+            self._others.leave(self._tenant_id)
 
     async def _connected(self) -> TenantConnection:
         if self._own is None:
@@ -183,6 +264,20 @@ class Brief(Work):
         else:
             await turn.acquire()
         self._turn = turn
+
+
+async def _append_changes(
+    update: UpdateOfSeveral, fetch: Fetch, tenant_id: UUID, writes: Sequence[tuple[ChangeDraft, Change]]
+) -> Sequence[AppendedChange | None]:
+    """Records and the rows that they are of."""
+    records, arguments = [record for record, _ in writes], [change.arguments for _, change in writes]
+    return await append_with_updates(fetch, tenant_id, records, update, arguments)
+
+
+async def _append_events(fetch: Fetch, tenant_id: UUID, events: Sequence[EventDraft]) -> Sequence[AppendedEvents]:
+    """One event each; the bell need not know which number is whose."""
+    appended = await append_op_events_by(fetch, tenant_id, events)
+    return [AppendedEvents([row_id], 1, appended.last_seq) for row_id in appended.ids]
 
 
 def _refuse_dead(error: BaseException) -> None:

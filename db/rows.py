@@ -6,11 +6,12 @@ and a session takes it over as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
-from sqlalchemy import Column, Float, Numeric, func, inspect
+from sqlalchemy import ARRAY, Column, Float, Numeric, func, inspect
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapper, make_transient_to_detached
 
 from db.base import Model
@@ -20,6 +21,18 @@ M = TypeVar("M", bound=Model)
 
 _NUMBERS: Final = ((Float, 701), (Numeric, 1700))
 """Postgres' numbers of types, by which SQLAlchemy sees what the driver makes of them."""
+
+
+class UpdateOfSeveral(NamedTuple):
+    """The statements that store changes of several rows, of which each is given what it gets: `id`, the values `v0`,
+    `v1` … and the `version` that it was read as; $1 is the tenant."""
+
+    kinds: Sequence[str]
+    """Postgres' types of those."""
+    hold: str
+    """Of what is `given` that whose row is still that version, and held by nobody else: nobody is waited for."""
+    store: str
+    """What is so `held` is stored."""
 
 
 class KeyedRows(Generic[M]):
@@ -32,8 +45,11 @@ class KeyedRows(Generic[M]):
         self._new = mapper.class_manager.new_instance
         self._columns: Mapping[str, Column[Any]] = cast("Mapping[str, Column[Any]]", attributes)
         self._names = tuple(attributes)
+        self.id_place: Final = self._names.index("id")
+        """Where a record has its row's id."""
         self._made = [(key, made) for key, one in self._columns.items() if (made := _result_processor(one))]
         self._bound = {key: _bind_processor(one) for key, one in self._columns.items()}
+        self._of_several: dict[tuple[str, ...], UpdateOfSeveral | None] = {}
         self._table = DIALECT.identifier_preparer.format_table(mapper.local_table)
         self._touched = [
             f"{quote(one.name)} = now()" for one in self._columns.values() if one.onupdate is not None and _is_now(one)
@@ -66,14 +82,41 @@ class KeyedRows(Generic[M]):
         now = row.__dict__
         return {key: now[key] for key, value in before.items() if now[key] != value}
 
+    def update_of_several(self, names: Sequence[str]) -> UpdateOfSeveral | None:
+        """The statements that store changes of these attributes; None where no array holds values of them as they are.
+        Made once."""
+        key = tuple(names)
+        if key not in self._of_several:
+            self._of_several[key] = self._make_of_several(key)
+        return self._of_several[key]
+
+    def _make_of_several(self, names: tuple[str, ...]) -> UpdateOfSeveral | None:
+        columns = [self._columns[name] for name in names]
+        if any(isinstance(one.type, ARRAY | JSONB) for one in columns):
+            return None
+        assigned = self._assigned(names, [f"held.v{number}" for number in range(len(names))])
+        row = "stored.tenant_id = $1 AND stored.id"
+        return UpdateOfSeveral(
+            ("uuid", *(_kind(one) for one in columns), "xid"),
+            f"SELECT given.* FROM given JOIN {self._table} AS stored"
+            f" ON {row} = given.id AND stored.xmin = given.version"
+            " FOR NO KEY UPDATE OF stored SKIP LOCKED",
+            f"UPDATE {self._table} AS stored SET {assigned} FROM held WHERE {row} = held.id",
+        )
+
+    def _assigned(self, names: Sequence[str], values: Iterable[str]) -> str:
+        """What follows SET: these attributes with their values, and what is set along with any change."""
+        quote = DIALECT.identifier_preparer.quote
+        columns = [quote(self._columns[name].name) for name in names]
+        assigned = [f"{name} = {value}" for name, value in zip(columns, values, strict=True)]
+        touched = [one for one in self._touched if one.partition(" ")[0] not in columns]
+        return ", ".join([*assigned, *touched])
+
     def update(self, names: Sequence[str], first: int) -> str:
         """The statement that stores changes of these attributes in the row of tenant $1. `first` is the number of the
         parameter for its id, and those of the values follow."""
-        quote = DIALECT.identifier_preparer.quote
-        columns = [quote(self._columns[name].name) for name in names]
-        assigned = [f"{name} = ${number}" for number, name in enumerate(columns, first + 1)]
-        touched = [one for one in self._touched if one.partition(" ")[0] not in columns]
-        return f"UPDATE {self._table} SET {', '.join([*assigned, *touched])} WHERE tenant_id = $1 AND id = ${first}"
+        assigned = self._assigned(names, [f"${number}" for number in range(first + 1, first + 1 + len(names))])
+        return f"UPDATE {self._table} SET {assigned} WHERE tenant_id = $1 AND id = ${first}"
 
     def known(self, row: M) -> dict[str, Any]:
         """The columns of a row whose changes were stored, but for those that the database has set along with them."""
@@ -91,6 +134,11 @@ class KeyedRows(Generic[M]):
 def keyed(model: type[M]) -> KeyedRows[M]:
     """The statements of a model."""
     return KeyedRows(model)
+
+
+def _kind(column: Column[Any]) -> str:
+    """Postgres' name of the column's type, without its collation."""
+    return column.type.compile(DIALECT).partition(" COLLATE ")[0]
 
 
 def _result_processor(column: Column[Any]) -> Any:

@@ -6,16 +6,16 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 from sqlalchemy import ColumnElement, Executable, Row, Table
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from db.bell import EVERYWHERE, Bell, Feed, NoBell
-from db.brief import Brief, Turns
+from db.brief import Brief, Company
 from db.callers import watch, written
 from db.connections import Connections
+from db.group_commit import GroupCommit
 from db.pool import (
     ANSWER_SECONDS,
     SHORT_STATEMENTS,
@@ -180,8 +180,8 @@ class Database:
             self.read_engine = open_requests(connections.read)
         of_tenants = partial(TenantPool, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
         self.reads = of_tenants(connections.read)
-        self._turns: Turns = WeakValueDictionary()
         self._briefs = of_tenants(connections.gateway, may_write=True, answer_seconds=answer_seconds)
+        self._company = Company(GroupCommit(self._briefs))
         self.reads_behind = connections.read != connections.gateway
         """Whether queries may be answered by a replica, which follows the primary with a delay."""
         self._platform = open_pool(connections.platform, size=platform_pool_size, wait_seconds=_PLATFORM_WAIT_SECONDS)
@@ -229,7 +229,8 @@ class Database:
 
         Raises PoolExhausted, CommitUnanswered, and NeedsTransaction where `writing` is to be used instead.
         """
-        brief = Brief(self._briefs.connection(caller.tenant_id), self._turns)
+        tenant_id = caller.tenant_id
+        brief = Brief(tenant_id, self._briefs.connection(tenant_id), self._company)
         try:
             async with brief:
                 yield brief
@@ -271,7 +272,8 @@ class Database:
         return await fetch_row(self.engine, sql, arguments)
 
     async def close(self) -> None:
-        """Close every pool."""
+        """Close every pool, once the commands that write together have written."""
+        await self._company.commits.close()
         for pool in self.tenant_pools:
             await pool.close()
         for engine in {self.engine, self.read_engine, self._platform}:

@@ -10,6 +10,14 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from db.base import Model
+from db.logs import (
+    AppendedChange,
+    AppendedEvents,
+    ChangeDraft,
+    EventDraft,
+    append_op_events_by,
+    append_with_update,
+)
 from db.rows import keyed
 
 M = TypeVar("M", bound=Model)
@@ -19,6 +27,8 @@ class Change(NamedTuple):
     """What was changed of a row, and how it is stored."""
 
     row: Model
+    names: tuple[str, ...]
+    """The attributes."""
     text: str
     """The statement; $1 is the tenant."""
     arguments: list[Any]
@@ -75,6 +85,14 @@ class Work(ABC):
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         """The same of one that writes."""
 
+    async def append(self, tenant_id: UUID, records: Sequence[ChangeDraft], change: Change) -> list[AppendedChange]:
+        """Append records and store what was changed along with them, as `db.logs.append_with_update`."""
+        return await append_with_update(self.fetch, tenant_id, records, change.text, change.arguments)
+
+    async def append_events(self, tenant_id: UUID, events: Sequence[EventDraft]) -> AppendedEvents:
+        """As `db.logs.append_op_events`."""
+        return await append_op_events_by(self.fetch, tenant_id, events)
+
     @abstractmethod
     async def flush(self, tenant_id: UUID) -> None:
         """Store what was changed."""
@@ -89,7 +107,8 @@ class Work(ABC):
             return None
         ((key, changes),) = changed
         rows, row = keyed(key[0]), self._rows.pop(key)
-        return Change(row, rows.update(tuple(changes), first), rows.arguments(row, changes))
+        names = tuple(changes)
+        return Change(row, names, rows.update(names, first), rows.arguments(row, changes))
 
     def _changed(self) -> list[tuple[tuple[type[Model], UUID], dict[str, Any]]]:
         """The rows that are not as they were read, and what is other; a session's rows are its own."""

@@ -20,6 +20,7 @@ from db.ids import EPOCH, created_at, new_id
 from db.logs.checks import check_timestamp, no_counters
 from db.logs.sending import Fetch, fetch_by
 from db.models.gateway import GENESIS
+from db.rows import UpdateOfSeveral
 
 _CONTENT: Final = {
     "id": "uuid",
@@ -134,6 +135,32 @@ CROSS JOIN LATERAL jsonb_to_record(given.canonical::jsonb) AS content ({_COLUMNS
 RETURNING id, seq, hash
 """
 """The same of several, as arrays."""
+_TOGETHER: Final = """
+WITH given AS (
+    SELECT * FROM unnest({values}) WITH ORDINALITY AS given (canonical, content_hash, created_at, {names}, ord)
+), held AS MATERIALIZED (
+    {hold}
+), changed AS (
+    {store}
+    RETURNING held.ord, held.canonical, held.content_hash, held.created_at
+), told AS (
+    SELECT array_agg(content_hash ORDER BY ord) AS hashes, count(*) AS number FROM changed
+), head AS (
+    UPDATE gateway.tenant_counters
+    SET change_prev_hash = change_hash,
+        change_hash = gateway.chain_head(change_hash, change_seq, (SELECT hashes FROM told)),
+        change_seq = change_seq + (SELECT number FROM told)
+    WHERE tenant_id = $1 AND EXISTS (SELECT FROM changed)
+    RETURNING change_prev_hash, change_seq - (SELECT number FROM told) AS base
+)
+{stored}, record.created_at, record.content_hash, link.seq, link.prev_hash, link.hash
+FROM head
+CROSS JOIN LATERAL gateway.chain(head.change_prev_hash, head.base, (SELECT hashes FROM told)) AS link
+JOIN (SELECT *, row_number() OVER (ORDER BY ord) AS place FROM changed) AS record ON record.place = link.ord
+CROSS JOIN LATERAL jsonb_to_record(record.canonical::jsonb) AS content ({columns})
+RETURNING id, seq, hash
+"""
+"""Records of several commands, each with the one row that it changes, and without it nothing."""
 
 
 async def append_change_records(
@@ -173,6 +200,38 @@ async def append_with_update(
     return _appended(await fetch(sql, *_arguments(tenant_id, records), *arguments), tenant_id)
 
 
+async def append_with_updates(
+    fetch: Fetch,
+    tenant_id: UUID,
+    records: Sequence[ChangeDraft],
+    update: UpdateOfSeveral,
+    arguments: Sequence[Sequence[Any]],
+) -> list[AppendedChange | None]:
+    """Append a record of each of several rows, and store their changes, with one statement; `arguments` are the rows',
+    as `update` has them.
+
+    None where a row is no longer what it was read as, or somebody else holds it: of that nothing is stored. Raises
+    asyncpg's errors.
+    """
+    values = [list(column) for column in zip(*arguments, strict=True)]
+    rows = await fetch(_together(update), tenant_id, *_columns(tenant_id, records), *values)
+    found = {one.id: one for one in map(AppendedChange._make, rows)}
+    return [found.get(record.id) for record in records]
+
+
+@lru_cache(maxsize=500)
+def _together(update: UpdateOfSeveral) -> str:
+    kinds = ("text", "text", "timestamptz", *update.kinds)
+    return _TOGETHER.format(
+        values=", ".join(f"${number}::{kind}[]" for number, kind in enumerate(kinds, 2)),
+        names=", ".join(["id", *(f"v{number}" for number in range(len(update.kinds) - 2)), "version"]),
+        hold=update.hold,
+        store=update.store,
+        stored=_STORED,
+        columns=_COLUMNS,
+    )
+
+
 @lru_cache(maxsize=500)
 def _statement(is_one: bool, update: str | None = None) -> str:
     append = _ONE if is_one else _SEVERAL
@@ -184,13 +243,18 @@ def _statement(is_one: bool, update: str | None = None) -> str:
 
 
 def _arguments(tenant_id: UUID, records: Sequence[ChangeDraft]) -> tuple[Any, ...]:
+    columns = _columns(tenant_id, records)
+    return tenant_id, *(columns if len(records) > 1 else (column[0] for column in columns))
+
+
+def _columns(tenant_id: UUID, records: Sequence[ChangeDraft]) -> tuple[list[Any], ...]:
+    """Their canonical texts, the hashes of these, and when they were made."""
     texts = [_canonical({**_fields(record), "tenant_id": tenant_id}) for record in records]
-    columns: tuple[list[Any], ...] = (
+    return (
         [one.decode() for one in texts],
         [hashlib.sha256(one).hexdigest() for one in texts],
         [created_at(record.id) for record in records],
     )
-    return tenant_id, *(columns if len(records) > 1 else (column[0] for column in columns))
 
 
 def _appended(rows: Iterable[Sequence[Any]], tenant_id: UUID) -> list[AppendedChange]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -24,17 +23,15 @@ from db.bell import Feed
 from db.brief import NeedsTransaction
 from db.enums import AlertSeverity, ChangeRecordType, InstanceState, OpEventType
 from db.ids import new_id
-from db.logs import ChainHead, verify_chain
-from db.models.gateway import TenantCounters
 from db.pool import CommitUnanswered
 from db.tenant_pool import TenantConnection, TenantPool
 from db.texts import DriverText
 from db.work import Work
-from tests.asking import recorded_reads
 from tests.conftest import Demo, TenantUnderTest
 from tests.declared import Declare
 from tests.fingerprint import fingerprint
 from tests.heard import heard
+from tests.transitions import agents, move, project, records, sent, state_of
 
 ACTIVE, PAUSED, READONLY = InstanceState.ACTIVE, InstanceState.PAUSED, InstanceState.READONLY
 
@@ -43,59 +40,6 @@ ACTIVE, PAUSED, READONLY = InstanceState.ACTIVE, InstanceState.PAUSED, InstanceS
 def declare(declare: Declare) -> Callable[[Any], str]:
     """Make a function a command that is tried briefly, for as long as the test lasts; returns its name."""
     return partial(declare, mostly_brief=lambda _given: True)
-
-
-@contextmanager
-def sent() -> Iterator[list[str]]:
-    """What is sent by single statements, in the order of sending, without what SQLAlchemy sends."""
-    statements: list[str] = []
-    with recorded_reads(statements):
-        yield statements
-
-
-async def agents(tenant: TenantUnderTest, count: int = 1) -> list[UUID]:
-    """Agents that are ACTIVE."""
-    template = models.AgentTemplate(id=new_id(), name="T")
-    version = models.AgentVersion(id=new_id(), template_id=template.id, genome={}, genome_hash="0" * 64)
-    made = [
-        models.AgentInstance(
-            id=new_id(),
-            version_id=version.id,
-            project_id=tenant.project.id,
-            environment_id=tenant.environment.id,
-            state=ACTIVE,
-        )
-        for _ in range(count)
-    ]
-    await tenant.add(template, version, *made)
-    return [one.id for one in made]
-
-
-async def move(tenant: TenantUnderTest, agent: UUID, to: InstanceState, **given: Any) -> Done | Refused:
-    """`agentInstanceTransition`."""
-    return await run(tenant.database, tenant.actor(), "transition_instance", {"instance_id": agent, "to": to, **given})
-
-
-async def state_of(tenant: TenantUnderTest, agent: UUID) -> InstanceState:
-    async with tenant.database.transaction(tenant.actor()) as session:
-        found = await session.get_one(models.AgentInstance, (tenant.id, agent))
-        return found.state
-
-
-async def records(tenant: TenantUnderTest) -> list[Any]:
-    """The tenant's chain, which is whole."""
-    async with tenant.database.transaction(tenant.actor()) as session:
-        table = models.ChangeRecord.__table__
-        rows = (await session.execute(select(table).order_by(table.c.seq))).mappings().all()
-        counters = await session.get_one(TenantCounters, tenant.id)
-        head = ChainHead(counters.change_seq, counters.change_hash)
-    assert verify_chain([dict(row) for row in rows], head=head) == []
-    return list(rows)
-
-
-async def project(tenant: TenantUnderTest) -> models.Project:
-    async with tenant.database.transaction(tenant.actor()) as session:
-        return await session.get_one(models.Project, (tenant.id, tenant.project.id))
 
 
 async def test_a_transition_is_two_statements_and_no_transaction(tenant: TenantUnderTest) -> None:
@@ -248,7 +192,7 @@ async def test_those_who_want_the_same_row_take_turns(tenant: TenantUnderTest) -
         outcomes = await asyncio.gather(*moving)
         await tenant.database._briefs.close()
     assert all(isinstance(one, Done) for one in outcomes), "in the order of asking"
-    assert len(statements) == 2 * 17
+    assert len(statements) in (2 * 17, 2 * 17 - 1), "the other one goes along with whoever is ready at the same time"
     assert len(await records(tenant)) == 17
 
 

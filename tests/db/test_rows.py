@@ -15,7 +15,7 @@ from db.base import Model, TenantScoped
 from db.callers import written
 from db.enums import ActorType, ChangeRecordType, InstanceState, TaskStatus, TaskType
 from db.ids import new_id
-from db.logs import FIRST_OF_UPDATE, AppendedChange, ChangeDraft, append_change_records, append_with_update
+from db.logs import FIRST_OF_UPDATE, AppendedChange, ChangeDraft, append_change_records
 from db.rows import keyed
 from db.writing import Writing
 from tests.conftest import Demo, TenantUnderTest
@@ -55,7 +55,7 @@ async def append(work: Writing, tenant: TenantUnderTest, drafts: Sequence[Change
     """What a unit of work does at its end."""
     only = work.take_only_change(FIRST_OF_UPDATE)
     if only is not None:
-        return await append_with_update(work.fetch, tenant.id, drafts, *only)
+        return await work.append(tenant.id, drafts, only)
     await work.flush(tenant.id)
     return await append_change_records(work.connection, tenant.id, drafts)
 

@@ -1,0 +1,204 @@
+"""Commands of one tenant that are ready to write at the same moment, as one statement.
+
+A tenant's log admits one writer at a time: such commands would wait for each other in Postgres, each with a connection,
+a statement and a flush of its own. Those of one process go together instead. Whoever is ready waits a moment for others
+that are under way, as Postgres does with `commit_delay` and `commit_siblings`; whoever is alone waits for nobody. What
+cannot be told apart any more, such as which of them a constraint refused, each then finds out by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from enum import Enum, auto
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from db.logs.sending import Fetch
+from db.pool import CommitUnanswered
+from db.tenant_pool import TenantPool
+
+GATHERING_SECONDS: Final = 0.002
+"""How long one who is ready waits for those who are under way."""
+PATIENCE_SECONDS: Final = 0.02
+"""Those who find the tenant's last statement under way for longer are sent beside it, for it may take long."""
+MOST: Final = 100
+"""Writes that go together at most."""
+UNANSWERED: Final = (OSError, asyncpg.ConnectionDoesNotExistError)
+"""What is raised where the connection ended, or fell silent, instead of an answer. Whatever the server says is said of
+a statement that did nothing."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.db")
+
+Send: TypeAlias = Callable[[Fetch, UUID, Sequence[Any]], Awaitable[Sequence[Any]]]
+"""(how to send, tenant, writes) -> what came of each of them, by one statement."""
+
+
+class Told(Enum):
+    """What one may hear instead of what came of its write."""
+
+    ALONE = auto()
+    """To write by itself: nobody else was ready, or all of them were refused."""
+
+
+class _Write:
+    """One who waits."""
+
+    __slots__ = ("kind", "send", "told", "what")
+
+    def __init__(self, kind: Hashable, what: Any, send: Send) -> None:
+        self.kind = kind
+        self.what = what
+        self.send = send
+        self.told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+
+class _Group:
+    """The commands of one tenant."""
+
+    __slots__ = ("expected", "sending", "since", "timer", "waiting")
+
+    def __init__(self) -> None:
+        self.expected = 0
+        """Commands that may write yet, those who wait among them."""
+        self.waiting: list[_Write] = []
+        self.sending = 0
+        """Statements that are under way."""
+        self.since = 0.0
+        """When the last of them was sent."""
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class GroupCommit:
+    """The brief commands of one process."""
+
+    def __init__(self, pool: TenantPool) -> None:
+        """`pool` has the connections that write."""
+        self._pool = pool
+        self._groups: dict[UUID, _Group] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no command at all is under way."""
+        return not self._groups
+
+    def expect(self, tenant_id: UUID) -> None:
+        """A command is under way that may write: others wait for it, until it writes or `leave` is called."""
+        group = self._groups.get(tenant_id)
+        if group is None:
+            group = self._groups[tenant_id] = _Group()
+        group.expected += 1
+
+    def leave(self, tenant_id: UUID) -> None:
+        """It will not write, or by itself."""
+        group = self._groups[tenant_id]
+        group.expected -= 1
+        self._look(tenant_id, group)
+
+    def is_alone(self, tenant_id: UUID) -> bool:
+        """Whether nobody but the one command that asks is under way."""
+        group = self._groups[tenant_id]
+        return group.expected == 1 and not group.sending
+
+    async def write(self, tenant_id: UUID, kind: Hashable, what: Any, send: Send) -> Any:
+        """What `send` tells of `what`, which it is given along with others of the same kind; or `Told.ALONE`.
+
+        Of one that is `expect`ed, which has left with this, however it ends. Whoever is cancelled here may have written
+        all the same. Raises CommitUnanswered.
+        """
+        group = self._groups[tenant_id]
+        one = _Write(kind, what, send)
+        group.waiting.append(one)
+        self._look(tenant_id, group)
+        try:
+            return await one.told
+        finally:
+            if one in group.waiting:  # cancelled before it was sent
+                group.waiting.remove(one)
+                self.leave(tenant_id)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _look(self, tenant_id: UUID, group: _Group) -> None:
+        """Send, unless there is somebody to wait for."""
+        if not group.waiting:
+            if not group.expected and not group.sending:
+                self._groups.pop(tenant_id, None)
+            return
+        if len(group.waiting) >= MOST or (len(group.waiting) >= group.expected and not group.sending):
+            self._send(tenant_id, group)
+        elif group.timer is None:
+            loop = asyncio.get_running_loop()
+            group.timer = loop.call_later(GATHERING_SECONDS, self._no_longer, tenant_id, group)
+
+    def _no_longer(self, tenant_id: UUID, group: _Group) -> None:
+        """Those who wait have waited for long enough, but for the statement that has the log's lock."""
+        group.timer = None
+        if group.waiting and (not group.sending or time.monotonic() - group.since > PATIENCE_SECONDS):
+            self._send(tenant_id, group)
+        else:
+            self._look(tenant_id, group)
+
+    def _send(self, tenant_id: UUID, group: _Group) -> None:
+        kinds: dict[Hashable, list[_Write]] = {}
+        for one in group.waiting:
+            kinds.setdefault(one.kind, []).append(one)
+        group.expected -= len(group.waiting)
+        group.waiting.clear()
+        if group.timer is not None:
+            group.timer.cancel()
+            group.timer = None
+        for writes in kinds.values():
+            if len(writes) == 1:
+                writes[0].told.set_result(Told.ALONE)
+                continue
+            group.sending += 1
+            group.since = time.monotonic()
+            task = asyncio.get_running_loop().create_task(self._together(tenant_id, group, writes))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._look(tenant_id, group)
+
+    async def _together(self, tenant_id: UUID, group: _Group, writes: Sequence[_Write]) -> None:
+        """One statement, and what is told to each."""
+        told: Sequence[Any] = [Told.ALONE] * len(writes)
+        unanswered: BaseException | None = None
+        try:
+            async with self._pool.connection(tenant_id) as connection:
+
+                async def fetch(sql: str, *arguments: Any) -> Sequence[Any]:
+                    nonlocal unanswered
+                    try:
+                        return await connection.fetch(sql, arguments)
+                    except (*UNANSWERED, asyncio.CancelledError) as error:
+                        unanswered = error
+                        raise
+
+                told = await writes[0].send(fetch, tenant_id, [one.what for one in writes])
+        except Exception as error:
+            # Each of those who wait meets it again, by itself, and tells of it.
+            log.info("written_apart", commands=len(writes), reason=str(error))
+        finally:
+            group.sending -= 1
+            for one, answer in zip(writes, told, strict=True):
+                if one.told.done():
+                    continue
+                if unanswered is None:
+                    one.told.set_result(answer)
+                else:
+                    one.told.set_exception(_unanswered(unanswered))
+            self._look(tenant_id, group)
+
+
+def _unanswered(cause: BaseException) -> CommitUnanswered:
+    error = CommitUnanswered("No answer came to a statement that commits itself.")
+    error.__cause__ = cause
+    return error
