@@ -13,6 +13,8 @@ import rfc8785
 
 SAFE_INTEGER: Final = 2**53 - 1
 """The largest whole number that RFC 8785 writes."""
+GENESIS: Final = "0" * 64
+"""Hash that the first change record of a tenant follows."""
 
 
 class CanonicalError(ValueError):

@@ -14,8 +14,8 @@ from app.graph.errors import BadUserInput, Forbidden
 from app.graph.fields import computed
 from app.graph.scalars import Seq
 from db import models
+from db.canonical import GENESIS
 from db.logs import ChainFault, ChainHead, verify_chain
-from db.models.gateway import GENESIS
 
 PERMISSION: Final = "read:change-records"
 MOST_RECORDS: Final = 100_000

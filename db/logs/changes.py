@@ -14,12 +14,11 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.base import ENTITY_NAMES, JsonObject
-from db.canonical import SAFE_INTEGER, serialized
+from db.canonical import GENESIS, SAFE_INTEGER, serialized
 from db.enums import ActorType, ChangeRecordType
 from db.ids import EPOCH, created_at, new_id
 from db.logs.checks import check_timestamp, no_counters
 from db.logs.sending import Fetch, fetch_by
-from db.models.gateway import GENESIS
 from db.rows import UpdateOfSeveral
 
 _CONTENT: Final = {

@@ -8,10 +8,9 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Model, big_int, column, entity, json_any, json_object, name_text
+from db.canonical import GENESIS
 
 SCHEMA: Final = "gateway"
-GENESIS: Final = "0" * 64
-"""Hash that the first change record of a tenant follows."""
 
 
 class TenantOwned:

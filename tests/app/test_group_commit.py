@@ -1,5 +1,5 @@
-"""Commands that are ready at the same moment are one statement (db/group_commit.py, db/shared_reads.py), and each of them
-is done as it would be alone."""
+"""Commands that are ready at the same moment are one statement (db/group_commit.py, db/shared_reads.py), and each of
+them is done as it would be alone."""
 
 from __future__ import annotations
 
@@ -279,7 +279,8 @@ async def test_other_changes_are_another_statement(tenant: TenantUnderTest, decl
     """As are those that no array holds as they are, such as lists."""
     ids = await templates(tenant, 6)
     command = declare(Meeting(6).rename)
-    changes: list[dict[str, Any]] = [{"name": "A"}, {"name": "B"}, *[{"description": "C"}] * 2, *[{"tags": ["x", "y"]}] * 2]
+    changes: list[dict[str, Any]] = [{"name": "A"}, {"name": "B"}]
+    changes += [{"description": "C"}] * 2 + [{"tags": ["x", "y"]}] * 2
     with statements_of(tenant) as statements:
         outcomes = await asyncio.gather(
             *(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from unittest.mock import patch
 
 import asyncpg
@@ -19,6 +19,7 @@ from app.graph.execution import Answered, Executor, Outcome
 from app.graph.fields import GraphField
 from app.graph.registry import ENTITIES, ToOne
 from app.graph.request import GraphQLRequest
+from app.query.columns import from_row
 from app.query.compiler import Compiler
 from app.query.payload import Payload
 from app.schema import schema
@@ -188,6 +189,83 @@ async def test_the_row_and_its_record_are_one_statement(stage: Stage) -> None:
         "type": "INSTANCE_TRANSITIONED",
         "afterState": {"state": "PAUSED", "cause": "OPERATOR"},
     }
+
+
+def known_of(name: str) -> str:
+    """Of every row that a payload shows by its id the columns that its command may know."""
+    payload = get_named_type(MUTATIONS[name].type)
+    assert isinstance(payload, GraphQLObjectType)
+    shown = []
+    for key, field in payload.fields.items():
+        kind, of_outcome = get_named_type(field.type), _definition(field).of_outcome
+        if of_outcome is None or of_outcome.entity is None or not isinstance(kind, GraphQLObjectType):
+            continue
+        table = ENTITIES[kind.name].table
+        columns = ["__typename", "id"]
+        for column, inner in kind.fields.items():
+            definition = inner.extensions.get("strawberry-definition")
+            of_row = definition.of_row if isinstance(definition, GraphField) else None
+            if of_row is None or column == "updatedAt":
+                continue
+            if all(from_row(table.c[one], is_stored=True) is not None for one in of_row.columns):
+                columns.append(column)
+        shown.append(f"{key} {{ {' '.join(columns)} }}")
+    return " ".join(shown)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if ActorKind.OPERATOR in command_of(name).callers])
+async def test_what_a_command_knows_of_its_rows_is_what_a_query_reads(database: Database, name: str) -> None:
+    """To the last column, whether the payload had to read it or not."""
+    stage = await make_stage(await make_tenant(database))
+    selection = known_of(name)
+    outcome = await sent(compiling(Watched()), database, stage.admin, document(name, selection), good(name, stage))
+    assert not outcome.errors
+    (payload,) = data(outcome).values()
+    for key, rows in payload.items():
+        for row in rows if isinstance(rows, list) else [rows]:
+            if not isinstance(row, dict) or "id" not in row:
+                continue
+            columns = selection.partition(f"{key} {{")[2].partition("}")[0]
+            text = f"query($id: ID!) {{ node(id: $id) {{ ... on {row['__typename']} {{ {columns} }} }} }}"
+            async with database.read(stage.admin) as reading:
+                context = OperationContext(stage.admin, reading, "test", seal=SEAL)
+                found = await compiling().execute(GraphQLRequest(text, {"id": row["id"]}), context, "test")
+            assert data(found) == {"node": row}
+
+
+_READ: Final = {
+    "agentInstance { id state pausedBy activatedAt retiredAt }": 0,
+    "agentInstance { state updatedAt }": 1,  # which the database sets
+    "agentInstance { state version { id } }": 1,
+    "agentInstance { state metadata }": 1,  # JSON has the order in which Postgres keeps it
+    "changeRecord { id seq hash type timestamp reason createdAt actorType summary }": 0,
+    "changeRecord { seq prevHash }": 1,
+    "changeRecord { afterState }": 1,
+    "agentInstance { state } changeRecord { seq }": 0,
+    "agentInstance { state } changeRecord { afterState }": 1,
+    "userErrors { code }": 0,
+}
+
+
+@pytest.mark.parametrize("selection", _READ)
+async def test_what_a_command_has_stored_is_not_read_again(stage: Stage, selection: str) -> None:
+    """Nor where there is a replica, which may not have it yet."""
+    text = document("agentInstanceTransition", selection)
+    for to, is_behind in (("PAUSED", False), ("ACTIVE", True)):
+        compiler = Watched()
+        with patch.object(stage.tenant.database, "reads_behind", is_behind):
+            async with stage.tenant.database.read(stage.admin) as reading:
+                context = OperationContext(stage.admin, reading, "test", seal=SEAL)
+                given = {"input": {"instanceId": stage.id_of("AgentInstance"), "to": to, "reason": "as told"}}
+                outcome = await compiling(compiler).execute(GraphQLRequest(text, given), context, "test")
+                assert not outcome.errors
+                statements = context.reading.statements
+        if is_behind:
+            assert compiler.answered == [not _READ[selection]], "the resolvers read on the primary"
+        else:
+            assert statements == _READ[selection]
+        shown = data(outcome)["agentInstanceTransition"]
+        assert shown.get("agentInstance", {}).get("state", to) == to
 
 
 async def test_what_shows_no_rows_reads_none(stage: Stage) -> None:

@@ -15,8 +15,8 @@ from sqlalchemy import Table, event, insert
 from app.audit.trail import MOST
 from app.auth.scope import TENANT_WIDE, Grants, Scope
 from db import models
+from db.canonical import GENESIS
 from db.ids import new_id
-from db.models.gateway import GENESIS
 from tests.app.query.both_ways import BothWays
 from tests.asking import ask
 from tests.conftest import TenantUnderTest, make_tenant

@@ -16,6 +16,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from db import models
+from db.canonical import GENESIS
 from db.connections import Connections
 from db.enums import ActorType, ChangeRecordType
 from db.ids import created_at, new_id
@@ -28,7 +29,7 @@ from db.logs import (
     content_hash,
     verify_chain,
 )
-from db.models.gateway import GENESIS, TenantCounters
+from db.models.gateway import TenantCounters
 from db.session import Database
 from tests.conftest import TenantUnderTest
 from tests.heard import heard
