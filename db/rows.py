@@ -7,7 +7,7 @@ and a session takes it over as it is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 from sqlalchemy import ARRAY, Column, Float, Numeric, func, inspect
@@ -19,6 +19,8 @@ from db.texts import DIALECT
 
 M = TypeVar("M", bound=Model)
 
+_TEXTS: Final = 500
+"""Statements that are remembered of a model: one for each set of attributes that change together."""
 _NUMBERS: Final = ((Float, 701), (Numeric, 1700))
 """Postgres' numbers of types, by which SQLAlchemy sees what the driver makes of them."""
 
@@ -49,7 +51,6 @@ class KeyedRows(Generic[M]):
         """Where a record has its row's id."""
         self._made = [(key, made) for key, one in self._columns.items() if (made := _result_processor(one))]
         self._bound = {key: _bind_processor(one) for key, one in self._columns.items()}
-        self._of_several: dict[tuple[str, ...], UpdateOfSeveral | None] = {}
         self._table = DIALECT.identifier_preparer.format_table(mapper.local_table)
         self._touched = [
             f"{quote(one.name)} = now()" for one in self._columns.values() if one.onupdate is not None and _is_now(one)
@@ -65,6 +66,12 @@ class KeyedRows(Generic[M]):
         """The same with each row's version, at the end, which is another after each change."""
         self.lock: Final = f"{self.read} FOR NO KEY UPDATE"
         """The rows, locked. Keys never change, so the lock lets others insert rows that refer to these."""
+        self.update: Final = lru_cache(_TEXTS)(self._update)
+        """(attributes, number) -> the statement that stores changes of these in the row of tenant $1. The number is the
+        one of the parameter for its id, and those of the values follow."""
+        self.update_of_several: Final = lru_cache(_TEXTS)(self._update_of_several)
+        """(attributes) -> the statements that store changes of these in several rows; None where no array holds values
+        of them as they are."""
 
     def make(self, record: Sequence[Any]) -> M:
         """The row of a record of `read` or `lock`."""
@@ -82,15 +89,7 @@ class KeyedRows(Generic[M]):
         now = row.__dict__
         return {key: now[key] for key, value in before.items() if now[key] != value}
 
-    def update_of_several(self, names: Sequence[str]) -> UpdateOfSeveral | None:
-        """The statements that store changes of these attributes; None where no array holds values of them as they are.
-        Made once."""
-        key = tuple(names)
-        if key not in self._of_several:
-            self._of_several[key] = self._make_of_several(key)
-        return self._of_several[key]
-
-    def _make_of_several(self, names: tuple[str, ...]) -> UpdateOfSeveral | None:
+    def _update_of_several(self, names: tuple[str, ...]) -> UpdateOfSeveral | None:
         columns = [self._columns[name] for name in names]
         if any(isinstance(one.type, ARRAY | JSONB) for one in columns):
             return None
@@ -112,9 +111,7 @@ class KeyedRows(Generic[M]):
         touched = [one for one in self._touched if one.partition(" ")[0] not in columns]
         return ", ".join([*assigned, *touched])
 
-    def update(self, names: Sequence[str], first: int) -> str:
-        """The statement that stores changes of these attributes in the row of tenant $1. `first` is the number of the
-        parameter for its id, and those of the values follow."""
+    def _update(self, names: tuple[str, ...], first: int) -> str:
         assigned = self._assigned(names, [f"${number}" for number in range(first + 1, first + 1 + len(names))])
         return f"UPDATE {self._table} SET {assigned} WHERE tenant_id = $1 AND id = ${first}"
 
