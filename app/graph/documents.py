@@ -249,6 +249,10 @@ class Documents:
             self._cache.put(digest, known, 2_000 + len(text) * BYTES_PER_CHARACTER)
         return known
 
+    def keeps(self, document: Document) -> bool:
+        """Whether `find` would find the document by its hash; it counts as used then."""
+        return document.hash in self._trusted or self._cache.get(document.hash) is document
+
     def _trust(self, name: str, text: str) -> None:
         try:
             digest = _digest(text)

@@ -26,14 +26,14 @@ import strawberry
 from graphql import DocumentNode, ExecutionResult, FieldNode, GraphQLError, OperationType
 from graphql.execution import Executor as CoreExecutor
 from graphql.execution import create_source_event_stream
-from graphql.execution.values import VariableValues, get_variable_values
+from graphql.execution.values import VariableValues
 from strawberry.execution import optimized_is_awaitable
 
 from app.graph.deadlines import Delays, Limit
-from app.graph.documents import Documents, Lru, Operation, Refused
+from app.graph.documents import Document, Documents, Lru, Operation, Refused
 from app.graph.errors import ErrorCode, FormattedError, OperationTooComplex, Timeout, ValidationFailed, masked, present
 from app.graph.limits import Limits
-from app.graph.request import GraphQLRequest, name_of, simple_values
+from app.graph.request import GraphQLRequest, Question, name_of
 from app.graph.trusted import Trusted
 from app.log import info
 
@@ -161,6 +161,10 @@ class Executor:
         document = self._documents.find(request.query, name_of(request))
         return document.operation(request.operation_name)
 
+    def keeps(self, document: Document) -> bool:
+        """Whether the document would be found again by its hash; it counts as used then."""
+        return self._documents.keeps(document)
+
     def refusal(self, refused: Refused, request_id: str) -> Outcome:
         """What goes back for a request that `prepare` refused."""
         return Outcome(present(refused.errors, request_id, refused.default))
@@ -174,26 +178,19 @@ class Executor:
                 raise Refused([ValidationFailed(message)], ErrorCode.GRAPHQL_VALIDATION_FAILED)
         except Refused as refused:
             return self.refusal(refused, request_id)
-        return await self.run(operation, request.variables, context, request_id)
+        return await self.run(Question(operation, request.variables), context, request_id)
 
-    async def run(
-        self,
-        operation: Operation,
-        variables: Mapping[str, Any] | None,
-        context: Any,
-        request_id: str,
-        later: Later = at_once,
-    ) -> Outcome:
+    async def run(self, question: Question, context: Any, request_id: str, later: Later = at_once) -> Outcome:
         """Execute a query or mutation, within `Limits.timeout`. Raises nothing but CancelledError.
 
         By `later` whoever is waited for logs and counts it once the answer is on its way.
         """
         started = time.perf_counter()
+        operation = question.operation
         with self._hooks.span(operation):
             try:
-                values, cost = self._begin(operation, variables, context)
-                asked = _Asked(operation, values, dict(variables or {}), context, cost, request_id)
-                outcome = await self._answer(asked)
+                values, cost = self._begin(question, context)
+                outcome = await self._answer(_Asked(operation, values, question.variables, context, cost, request_id))
             except Refused as refused:
                 outcome = self.refusal(refused, request_id)
             except Exception as error:  # a fault outside of any field, such as a hook's
@@ -212,7 +209,7 @@ class Executor:
         started = time.perf_counter()
         async with open_context() as context:
             try:
-                _, cost = self._begin(operation, variables, context)
+                _, cost = self._begin(Question(operation, variables), context)
                 core = self._executor(operation.document.node, operation.name, variables, context)
                 source = create_source_event_stream(core)
                 if inspect.isawaitable(source):
@@ -244,27 +241,16 @@ class Executor:
 
         Raises `Refused`.
         """
-        self._begin(operation, variables, context)
+        self._begin(Question(operation, variables), context)
         return self._executor(operation.document.node, operation.name, variables, context)
 
-    def _begin(
-        self, operation: Operation, variables: Mapping[str, Any] | None, context: Any
-    ) -> tuple[VariableValues, dict[str, Any]]:
+    def _begin(self, question: Question, context: Any) -> tuple[VariableValues, dict[str, Any]]:
         """Coerce the variables, then ask whether the operation may run and what it costs. Raises `Refused`."""
-        values = simple_values(operation, variables or {}) or get_variable_values(
-            self.schema,
-            operation.node.variable_definitions or (),
-            dict(variables or {}),
-            max_errors=self.limits.max_errors,
-            hide_suggestions=True,
-        )
-        if isinstance(values, list):
-            raise Refused(values, ErrorCode.BAD_USER_INPUT)
-        refusals = self._hooks.authorize(operation, context)
+        values = question.settled(self.schema, self.limits.max_errors)
+        refusals = self._hooks.authorize(question.operation, context)
         if refusals:
             raise Refused(refusals, ErrorCode.FORBIDDEN)
-        limit = self.limits.max_cost
-        requested = operation.document.prices.evaluate(operation.measures.rows, values.coerced)
+        requested, limit = question.cost, self.limits.max_cost
         if requested > limit:
             raise Refused([OperationTooComplex(requested, limit)], ErrorCode.OPERATION_TOO_COMPLEX)
         return values, {"requested": requested, "limit": limit}
@@ -366,7 +352,7 @@ class _Asked(msgspec.Struct, frozen=True):
 
     operation: Operation
     values: VariableValues
-    variables: dict[str, Any]
+    variables: Mapping[str, Any]
     """As they came."""
     context: Any
     cost: dict[str, Any]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from graphql import Undefined, coerce_input_value, get_named_type, is_input_object_type
-from graphql.execution.values import VariableValues, VariableValueSource
+from graphql import GraphQLSchema, Undefined, coerce_input_value, get_named_type, is_input_object_type
+from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
 
 from app.graph.documents import Operation, Refused
 from app.graph.errors import BadUserInput, ErrorCode
@@ -44,6 +44,41 @@ def _bare(document_id: str) -> str:
 
 def _malformed(message: str, argument: str) -> Refused:
     return Refused([BadUserInput(message, argument)], ErrorCode.BAD_USER_INPUT, malformed=True)
+
+
+class Question:
+    """An operation with the variables that it is asked with: all that an answer depends on but the caller and the data.
+
+    It may be asked again and by others (`app.http.repeated`), so nobody may change what it holds.
+    """
+
+    __slots__ = ("cost", "operation", "values", "variables")
+
+    def __init__(self, operation: Operation, variables: Mapping[str, Any] | None) -> None:
+        self.operation = operation
+        self.variables = variables or {}
+        """As they came."""
+        self.values: VariableValues | None = None
+        """What they come to, once `settled` has found them good."""
+        self.cost = 0
+        """Rows, once that is so."""
+
+    def settled(self, schema: GraphQLSchema, most_errors: int) -> VariableValues:
+        """The variables' values, found the first time; `cost` is then known too. Raises `Refused`."""
+        if self.values is None:
+            operation = self.operation
+            values = simple_values(operation, self.variables) or get_variable_values(
+                schema,
+                operation.node.variable_definitions or (),
+                dict(self.variables),
+                max_errors=most_errors,
+                hide_suggestions=True,
+            )
+            if isinstance(values, list):
+                raise Refused(values, ErrorCode.BAD_USER_INPUT)
+            self.cost = operation.document.prices.evaluate(operation.measures.rows, values.coerced)
+            self.values = values
+        return self.values
 
 
 def simple_values(operation: Operation, given: Mapping[str, Any]) -> VariableValues | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -21,7 +21,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from app.graph.deadlines import Delays
 from app.graph.documents import Operation, Refused
 from app.graph.errors import (
     BadUserInput,
@@ -34,10 +33,11 @@ from app.graph.errors import (
     masked,
 )
 from app.graph.execution import Executor, Later, Outcome, at_once
-from app.graph.request import GraphQLRequest
+from app.graph.request import GraphQLRequest, Question
 from app.http.body import (
     ClientGone,
     HttpRefusal,
+    Requests,
     decode_query,
     decode_request,
     encode,
@@ -50,11 +50,13 @@ from app.http.encoding import compressed, preferred
 from app.http.headers import RequestHeaders
 from app.http.limits import EdgeLimits
 from app.http.negotiation import RESPONSES, STATUS, Media, negotiate, negotiate_stream, retry_after, status_of
+from app.http.repeated import Repeated
 from app.http.request_id import LATER, WHOLE, request_id
 from app.http.sockets import Sockets
 from app.http.streaming import stream, until_gone
 from app.http.streams import Message, Outbox, SourceStreams, Stream, Streams
 from app.http.tasks import cancelled
+from app.http.watching import Watches
 
 Page: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -86,6 +88,8 @@ class _Asked(msgspec.Struct, frozen=True):
     caller: Caller
     identity: str
     later: Later
+    body: bytes
+    """What it came as, where it was a POST."""
 
 
 class GraphQLEndpoint:
@@ -110,7 +114,8 @@ class GraphQLEndpoint:
         self._page = page
         self._streams = streams or SourceStreams(executor, context_factory)
         self._open: set[asyncio.Task[Any]] = set()
-        self._watches = Delays(_PATIENCE_SECONDS)
+        self._watches = Watches()
+        self.repeated: Final = Repeated(executor.keeps)
         self._connections = Connections(self._limits.connections_per_caller)
         self.sockets = Sockets(
             executor, authenticate, context_factory, self._streams, self._connections, self._limits, renew
@@ -180,40 +185,19 @@ class GraphQLEndpoint:
         if scope["method"] == "POST":
             require_json(headers)
         caller = await self._caller(headers)
+        body = b""
+        request: Requests | Question
         if scope["method"] == "GET":
-            request: GraphQLRequest | list[GraphQLRequest] = decode_query(scope["query_string"])
+            request = decode_query(scope["query_string"])
         else:
-            request = decode_request(await read_body(headers, receive, self._limits.max_body_bytes))
+            body = await read_body(headers, receive, self._limits.max_body_bytes)
+            request = (self.repeated.get(body) if streaming is None else None) or decode_request(body)
         if streaming is not None and isinstance(request, GraphQLRequest):
             streamed = self._streamed(request, streaming, streams_first or media is None, scope["method"], caller)
             if streamed is not None:
                 return streamed
-        asked = _Asked(scope["method"], caller, identity, scope.get("extensions", {}).get(LATER, at_once))
-        working = self._respond(request, media or Media.JSON, asked)
-        return await self._unless_gone(working, receive)
-
-    async def _unless_gone(self, working: Coroutine[Any, Any, Reply], receive: Receive) -> Reply:
-        """Await the work; if the client hangs up meanwhile, cancel it and raise `ClientGone`.
-
-        Most answers are ready before a watch would be worth its two tasks.
-        """
-        watch = _Watch(receive)
-        here = asyncio.current_task(self._watches.add(watch))
-        assert here is not None  # noqa: S101 - coroutines run in tasks
-        watch.working = here
-        try:
-            return await working
-        except asyncio.CancelledError:
-            if watch.is_gone and here.uncancel() == 0:
-                raise ClientGone from None
-            raise
-        finally:
-            self._watches.drop(watch)
-            if watch.task is not None and not watch.is_gone:
-                await cancelled(watch.task)
-                # Its cancellation holds the frame that ran it, and so the watch: a circle with the whole request in it,
-                # which would stay until the collector comes by.
-                watch.task = None
+        asked = _Asked(scope["method"], caller, identity, scope.get("extensions", {}).get(LATER, at_once), body)
+        return await self._watches.unless_gone(self._respond(request, media or Media.JSON, asked), receive)
 
     async def _caller(self, headers: RequestHeaders) -> Caller:
         authorization = headers.get("authorization")
@@ -231,9 +215,12 @@ class GraphQLEndpoint:
         except GraphError as error:
             raise HttpRefusal(STATUS[error.code], error) from None
 
-    async def _respond(self, request: GraphQLRequest | list[GraphQLRequest], media: Media, asked: _Asked) -> Reply:
-        if isinstance(request, GraphQLRequest):
-            outcome = await self._execute(request, asked, asked.identity)
+    async def _respond(self, request: Requests | Question, media: Media, asked: _Asked) -> Reply:
+        if not isinstance(request, list):
+            if isinstance(request, Question):
+                outcome = await self._run(request, asked, asked.identity)
+            else:
+                outcome = await self._execute(request, asked, asked.identity, asked.body)
             after = retry_after(outcome)
             headers = {} if after is None else {"Retry-After": str(after)}
             return Reply(status_of(outcome, media), media, encode(outcome.payload()), headers)
@@ -299,7 +286,7 @@ class GraphQLEndpoint:
             if operation.kind is OperationType.SUBSCRIPTION:
                 return await self._streams.subscribe(operation, request.variables, caller, identity, outbox)
             async with self._open_context(caller, identity) as context:
-                outcome = await self._executor.run(operation, request.variables, context, identity)
+                outcome = await self._executor.run(Question(operation, request.variables), context, identity)
             outbox.send(Message(encode(outcome.payload())))
             outbox.finish(())
         except Refused as refused:
@@ -308,7 +295,8 @@ class GraphQLEndpoint:
             outbox.finish([masked(error, identity)])
         return None
 
-    async def _execute(self, request: GraphQLRequest, asked: _Asked, identity: str) -> Outcome:
+    async def _execute(self, request: GraphQLRequest, asked: _Asked, identity: str, body: bytes = b"") -> Outcome:
+        """Answer a request; `body` is what it came as by itself, to know it again."""
         try:
             operation = self._executor.prepare(request)
         except Refused as refused:
@@ -325,34 +313,15 @@ class GraphQLEndpoint:
         if operation.kind is OperationType.MUTATION and asked.method != "POST":
             error = ValidationFailed("Send mutations with POST; GET is for queries.", nodes=operation.node)
             raise HttpRefusal(405, error, {"Allow": "POST"})
+        question = Question(operation, request.variables)
+        outcome = await self._run(question, asked, identity)
+        if body:
+            self.repeated.put(body, question, outcome)
+        return outcome
+
+    async def _run(self, question: Question, asked: _Asked, identity: str) -> Outcome:
         async with self._open_context(asked.caller, identity) as context:
-            return await self._executor.run(operation, request.variables, context, identity, asked.later)
-
-
-_PATIENCE_SECONDS: Final = 0.02
-"""How long an answer may take before anybody looks whether its client is still there."""
-
-
-class _Watch:
-    """Cancels a task when the client of its request hangs up."""
-
-    __slots__ = ("_receive", "is_gone", "task", "working")
-
-    working: asyncio.Task[Any]
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self.task: asyncio.Task[None] | None = None
-        self.is_gone = False
-
-    def due(self) -> None:
-        """From now on."""
-        self.task = asyncio.get_running_loop().create_task(self._run())
-
-    async def _run(self) -> None:
-        await until_gone(self._receive)
-        self.is_gone = True
-        self.working.cancel()
+            return await self._executor.run(question, context, identity, asked.later)
 
 
 def _refusal(refusal: HttpRefusal, media: Media) -> Reply:

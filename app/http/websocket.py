@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from app.graph.documents import Operation, Refused
 from app.graph.errors import GraphError, RateLimited, StreamInterrupted, Timeout, Unauthenticated, Unavailable, masked
 from app.graph.execution import Outcome
+from app.graph.request import Question
 from app.http.body import encode
 from app.http.caller import TENANT_HEADER, Caller
 from app.http.limits import EdgeLimits
@@ -267,7 +268,7 @@ class Socket:
         except Refused as refused:
             return executor.refusal(refused, identity)
         async with self._house.open_context(caller, identity) as context:
-            return await executor.run(operation, request.variables, context, identity)
+            return await executor.run(Question(operation, request.variables), context, identity)
 
     async def _renewed(self, caller: Caller, operation: Operation) -> Caller:
         try:
