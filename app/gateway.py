@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 from graphql import GraphQLError, OperationType
@@ -117,14 +116,13 @@ class Gateway:
 
     def operation(self, actor: Actor, request_id: str) -> AbstractAsyncContextManager[OperationContext]:
         """The context of one operation: a snapshot of the caller's tenant, given back at the end."""
-        sign = partial(self.instance_token, actor)
         return _Opened(
             OperationContext(
                 actor,
                 Reading(self.database, actor),
                 request_id,
                 self.metrics.loader_batch,
-                sign,
+                self.instance_token,
                 self._seal,
                 self._recent,
             )

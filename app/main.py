@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -80,14 +80,13 @@ class Application:
             self._gateway.live.drain()
             await self._gateway.endpoint.drain(seconds)
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _route(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         # Everything goes to one path, so no router stands before it.
         if scope["type"] == "lifespan" or scope["path"].rstrip("/") != GRAPHQL:
-            await self._others(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self.gateway.sockets(scope, receive, send)
-        else:
-            await self.gateway.endpoint(scope, receive, send)
+            return self._others(scope, receive, send)
+        if scope["type"] == "websocket":
+            return self.gateway.sockets(scope, receive, send)
+        return self.gateway.endpoint(scope, receive, send)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -141,6 +141,9 @@ class Grants(Mapping[str, Reach]):
     def __getitem__(self, permission: str) -> Reach:
         return self._reaches[permission]
 
+    def __contains__(self, permission: object) -> bool:
+        return permission in self._reaches
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._reaches)
 

@@ -23,12 +23,13 @@ class OperationContext:
         reading: Reading,
         request_id: str,
         observe: Observe = lambda _name, _keys: None,
-        instance_token: Callable[[str, int], str | None] | None = None,
+        instance_token: Callable[[Actor, str, int], str | None] | None = None,
         seal: Seal | None = None,
         recent: Recent | None = None,
     ) -> None:
-        """`instance_token` signs an agent's token from its id and its token epoch; `seal` encrypts secrets that
-        commands store, and is None where the gateway has no key for that; `recent` is what the process did lately."""
+        """`instance_token` signs an agent's token for the caller, from its id and its token epoch; `seal` encrypts
+        secrets that commands store, and is None where the gateway has no key for that; `recent` is what the process did
+        lately."""
         self.actor = actor
         self.reading = reading
         self.request_id = request_id
@@ -59,7 +60,7 @@ class OperationContext:
 
     def instance_token(self, instance_id: str, epoch: int) -> str | None:
         """A token for an agent of the caller's tenant; None where the gateway has no key to sign with."""
-        return None if self._instance_token is None else self._instance_token(instance_id, epoch)
+        return None if self._instance_token is None else self._instance_token(self.actor, instance_id, epoch)
 
     async def renew(self) -> None:
         """Look at the database anew, after a command has changed it."""

@@ -71,6 +71,10 @@ class Operation:
 
     document: Document
     node: OperationDefinitionNode
+    name: str | None
+    """Its name, where it has one."""
+    kind: OperationType
+    """Query, mutation or subscription."""
     measures: Measures
     signatures: Sequence[GraphQLVariableSignature]
     """Its variables' names and types."""
@@ -80,16 +84,6 @@ class Operation:
     """Variables that decide what the selection holds: those of `@skip` and `@include`."""
     readers: set[Hashable] = field(default_factory=set, compare=False, repr=False)
     """`Actor.key` of callers who may read all that it reaches: see `app.graph.reading`."""
-
-    @property
-    def name(self) -> str | None:
-        """Its name, where it has one."""
-        return self.node.name.value if self.node.name else None
-
-    @property
-    def kind(self) -> OperationType:
-        """Query, mutation or subscription."""
-        return self.node.operation
 
     @property
     def types(self) -> Mapping[str, TypeUse]:
@@ -289,7 +283,7 @@ class Documents:
             good = [one for one in signatures if isinstance(one, GraphQLVariableSignature)]  # validation saw to it
             leaves = [_leaf(one.type) for one in good]
             deciding = _deciding(found, fragments)
-            operations[name] = Operation(document, found, measures[name], good, leaves, deciding)
+            operations[name] = Operation(document, found, name, found.operation, measures[name], good, leaves, deciding)
         return document
 
 

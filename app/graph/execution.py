@@ -275,11 +275,12 @@ class Executor:
             raise Refused(core, ErrorCode.BAD_USER_INPUT)
         return core
 
-    async def _answer(self, asked: _Asked) -> Outcome:
+    def _answer(self, asked: _Asked) -> Awaitable[Outcome]:
+        return self._description(asked) if asked.operation.asks_for_schema_only else self._shortest(asked)
+
+    async def _description(self, asked: _Asked) -> Outcome:
+        """The schema's: the same for every caller, and long to write, so once is enough."""
         operation = asked.operation
-        if not operation.asks_for_schema_only:
-            return await self._shortest(asked)
-        # The schema's description is the same for every caller and takes long to write: once is enough.
         variables = orjson.dumps(asked.values.coerced, default=str, option=orjson.OPT_SORT_KEYS)
         key = operation.document.hash, operation.name, variables
         known = self._descriptions.get(key)

@@ -334,7 +334,7 @@ def _fault(error: Exception, media: Media, identity: str) -> Reply:
     return Reply(STATUS[formatted["extensions"]["code"]], media, encode({"errors": [formatted]}))
 
 
-_USUAL: Final = {
+_USUAL: Final[Mapping[Media, tuple[tuple[bytes, bytes], ...]]] = {
     media: (
         (b"content-type", f"{media.value}; charset=utf-8".encode()),
         # The same address answers in several types, and to each caller differently.
@@ -346,8 +346,10 @@ _USUAL: Final = {
 
 
 async def _send(reply: Reply, send: Send, *, whole: bool) -> None:
-    more = ((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items())
-    headers = (*_USUAL[reply.media], *more)
+    headers = _USUAL[reply.media]
+    if reply.headers:
+        own = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+        headers = (*headers, *own)
     if whole:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers, WHOLE: reply.body})
         return

@@ -50,17 +50,17 @@ class Compiler:
         """Plans that are kept."""
         return len(self._plans)
 
-    async def answer(
+    def answer(
         self, operation: Operation, variables: VariableValues, context: OperationContext
-    ) -> Answered | None:
+    ) -> Coroutine[Any, Any, Answered | None]:
         """What can be answered of a query or a mutation here; None where the reference way is to answer all of it.
 
         Raises what the database raises.
         """
         kept = self._plan(operation, variables, context)
         if isinstance(kept.plan, Payload):
-            return await self._perform(kept.plan, kept, variables, context)
-        return await self._query(kept.plan, kept, variables, context)
+            return self._perform(kept.plan, kept, variables, context)
+        return self._query(kept.plan, kept, variables, context)
 
     async def _query(
         self, plan: Plan, kept: _Kept, variables: VariableValues, context: OperationContext
@@ -135,7 +135,7 @@ class Compiler:
     def _plan(self, operation: Operation, variables: VariableValues, context: OperationContext) -> _Kept:
         document = operation.document
         names = operation.deciding
-        values = tuple(variables.coerced.get(name) for name in names)
+        values = tuple([variables.coerced.get(name) for name in names])
         key: PlanKey = (document.hash, operation.name, context.actor.key, values)
         kept = self._plans.get(key)
         if kept is None:
@@ -186,9 +186,9 @@ async def _on_own_connection(
     return await _connected(context, lambda one: read(kept.run(context, variables, one.fetch), one))
 
 
-async def _by_itself(context: OperationContext, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+def _by_itself(context: OperationContext, sql: str, arguments: Sequence[Any]) -> Awaitable[Sequence[Any]]:
     """The rows of the only statement of an operation."""
-    return await _connected(context, lambda connection: connection.fetch(sql, arguments))
+    return _connected(context, lambda connection: connection.fetch(sql, arguments))
 
 
 async def _connected(context: OperationContext, work: Callable[[TenantConnection], Awaitable[T]]) -> T:

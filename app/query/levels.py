@@ -38,12 +38,12 @@ class Run(Struct, frozen=True):
     sharing: Sharing | None = None
     """Where look-ups of other executions are made along with this one's, which is all that it reads."""
 
-    async def look_up(self, statement: Statement, place: int, keys: Collection[bytes]) -> Sequence[Any]:
+    def look_up(self, statement: Statement, place: int, keys: Collection[bytes]) -> Awaitable[Sequence[Any]]:
         """The records of these keys, which each has at `place`."""
         if self.sharing is None:
-            return await self.records(statement, keys=keys)
+            return self.records(statement, keys=keys)
         arguments = statement.arguments(self.actor, {}, [key.hex() for key in keys])
-        return await self.sharing.records(self.actor.tenant_id, statement, arguments, place, keys, self.fetch)
+        return self.sharing.records(self.actor.tenant_id, statement, arguments, place, keys, self.fetch)
 
     async def records(
         self, statement: Statement, given: Mapping[str, Any] | None = None, keys: Iterable[bytes] = ()

@@ -138,7 +138,7 @@ class Plan:
     def needs_snapshot(self, run: Run) -> bool:
         """Whether the statements of the plan are several."""
         compiled = self.compiled
-        return len(compiled) > 1 or any(root.needs_snapshot(run) for root in compiled)
+        return len(compiled) != 1 or compiled[0].needs_snapshot(run)
 
     async def data(self, run: Run) -> dict[str, Any]:
         """The answer's data, with None in the place of what the reference way answers."""

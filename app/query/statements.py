@@ -108,7 +108,7 @@ class Writer:
         if source is None:  # a value of the code's own
             constant = stored(parameter.value)
             return lambda _caller, _given, _keys: constant
-        if stored is _as_it_is:
+        if stored is _as_it_is or parameter.key == "keys":  # they come as the driver takes them
             return source
         return lambda caller, given, keys: stored(source(caller, given, keys))
 
