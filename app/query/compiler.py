@@ -68,11 +68,6 @@ class Compiler:
         if not plan.compiled:
             return None
 
-        async def read(run: Run, connection: TenantConnection) -> Mapping[str, Any]:
-            if not plan.needs_snapshot(run):
-                return await plan.data(run)
-            return await _in_snapshot(connection, plan.data(run))
-
         try:
             if plan.rest:
                 # The reference way answers the rest: both look at its snapshot.
@@ -81,6 +76,10 @@ class Compiler:
                 alone = kept.run(context, variables, partial(_by_itself, context), self._sharing)
                 if not plan.needs_snapshot(alone):
                     return Answered(await plan.data(alone), ())
+
+            def read(run: Run, connection: TenantConnection) -> Awaitable[Mapping[str, Any]]:
+                return _in_snapshot(connection, plan.data(run)) if plan.needs_snapshot(run) else plan.data(run)
+
             return Answered(await _on_own_connection(read, kept, context, variables), ())
         except (Differently, Impossible) as given_up:
             log.debug("query_left_to_resolvers", reason=str(given_up))
