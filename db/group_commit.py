@@ -1,8 +1,8 @@
 """Commands of one tenant that are ready to write at the same moment, as one statement.
 
 A tenant's log admits one writer at a time: such commands would wait for each other in Postgres, each with a connection,
-a statement and a flush of its own. Those of one process go together instead. Whoever is ready waits a moment for others
-that are under way, as Postgres does with `commit_delay` and `commit_siblings`; whoever is alone waits for nobody. What
+a statement and a flush of its own. Those of one process go together instead, as Postgres flushes several commits at
+once: who is ready waits for the tenant's statement that is under way, and whoever is alone waits for nobody. What
 cannot be told apart any more, such as which of them a constraint refused, each then finds out by itself.
 """
 
@@ -22,8 +22,9 @@ from db.logs.sending import Fetch
 from db.pool import CommitUnanswered
 from db.tenant_pool import TenantPool
 
-GATHERING_SECONDS: Final = 0.002
-"""How long one who is ready waits for those who are under way."""
+GATHERING_SECONDS: Final = 0.0
+"""How long one who is ready waits for those who are under way: the turn of the event loop, in which whatever came with
+the last answers gets ready. To wait for another 1 or 2 ms brought no more together."""
 PATIENCE_SECONDS: Final = 0.02
 """Those who find the tenant's last statement under way for longer are sent beside it, for it may take long."""
 MOST: Final = 100
@@ -136,16 +137,21 @@ class GroupCommit:
         if len(group.waiting) >= MOST or (len(group.waiting) >= group.expected and not group.sending):
             self._send(tenant_id, group)
         elif group.timer is None:
-            loop = asyncio.get_running_loop()
-            group.timer = loop.call_later(GATHERING_SECONDS, self._no_longer, tenant_id, group)
+            seconds = PATIENCE_SECONDS if group.sending else GATHERING_SECONDS
+            group.timer = asyncio.get_running_loop().call_later(seconds, self._no_longer, tenant_id, group)
 
     def _no_longer(self, tenant_id: UUID, group: _Group) -> None:
-        """Those who wait have waited for long enough, but for the statement that has the log's lock."""
+        """Those who wait have waited for long enough, but for a statement that was sent meanwhile."""
         group.timer = None
-        if group.waiting and (not group.sending or time.monotonic() - group.since > PATIENCE_SECONDS):
+        if group.waiting and (not group.sending or time.monotonic() - group.since >= PATIENCE_SECONDS):
             self._send(tenant_id, group)
         else:
             self._look(tenant_id, group)
+
+    def _stop_timer(self, group: _Group) -> None:
+        if group.timer is not None:
+            group.timer.cancel()
+            group.timer = None
 
     def _send(self, tenant_id: UUID, group: _Group) -> None:
         kinds: dict[Hashable, list[_Write]] = {}
@@ -153,9 +159,7 @@ class GroupCommit:
             kinds.setdefault(one.kind, []).append(one)
         group.expected -= len(group.waiting)
         group.waiting.clear()
-        if group.timer is not None:
-            group.timer.cancel()
-            group.timer = None
+        self._stop_timer(group)
         for writes in kinds.values():
             if len(writes) == 1:
                 writes[0].told.set_result(Told.ALONE)
@@ -195,7 +199,9 @@ class GroupCommit:
                     one.told.set_result(answer)
                 else:
                     one.told.set_exception(_unanswered(unanswered))
-            self._look(tenant_id, group)
+            if not group.sending:
+                self._stop_timer(group)  # which was for those who waited for this
+                self._look(tenant_id, group)
 
 
 def _unanswered(cause: BaseException) -> CommitUnanswered:
