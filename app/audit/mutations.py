@@ -8,11 +8,11 @@ from enum import StrEnum
 from typing import Any
 
 import strawberry
-from strawberry.tools import create_type
 
 from app.audit import commands
 from app.graph.fields import described_enum, list_of, optional, source_field
 from app.graph.inputs import given, input_type
+from app.graph.making import create_type
 from app.graph.mutation import Shown, mutation
 from app.graph.registry import TYPES, Named
 from app.graph.scalars import JSON

@@ -10,7 +10,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, literal_column, select, union_all
-from strawberry.tools import create_type
 
 from app.audit.types import AuditLog, ChangeRecord
 from app.auth.permissions import READ_PERMISSION
@@ -18,6 +17,7 @@ from app.graph.context import Info, context_of
 from app.graph.errors import BadUserInput, Forbidden
 from app.graph.fields import GraphField, argument, graph_field, list_of, optional, source_field
 from app.graph.filtering import Condition
+from app.graph.making import create_type
 from app.graph.pricing import LIST_SIZE
 from app.graph.registry import ENTITIES, TYPES, EntityType, Named
 from db.session import Reading

@@ -9,10 +9,10 @@ import strawberry
 from sqlalchemy import ARRAY, Boolean, Column, Double, Integer, Numeric, Text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from strawberry.annotation import StrawberryAnnotation
-from strawberry.tools import create_type
 from strawberry.types.field import StrawberryField
 
 from app.graph.fields import described_enum, list_of, optional
+from app.graph.making import create_type
 from app.graph.registry import TYPES, Named
 from app.graph.scalars import Seq
 from db.base import EnumText

@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from strawberry.tools import create_type
 from strawberry.types.arguments import StrawberryArgument
 
 from app.graph.fields import GraphField, argument, graph_field, list_of, optional
 from app.graph.filtering import filter_type
+from app.graph.making import create_type
 from app.graph.ordering import order_type
 from app.graph.paging import DEFAULT_PAGE, MAX_LOG_PAGE, MAX_PAGE, Page
 from app.graph.registry import ENTITIES, TYPES, EntityType, Named

@@ -9,6 +9,7 @@ import strawberry
 from sqlalchemy import Column, Table
 
 from app.graph.fields import GraphField, Shape
+from app.graph.making import graph_class
 from app.graph.registry import Mask, Relation
 
 
@@ -40,10 +41,5 @@ class Declared:
 
 def strawberry_type(cls: type, fields: Mapping[str, GraphField], bases: tuple[type, ...]) -> type:
     """The GraphQL type of a class: its name, its docstring as description, and these fields."""
-    namespace: dict[str, Any] = {
-        **fields,
-        "__doc__": cls.__doc__,
-        "__module__": cls.__module__,
-        "__annotations__": {name: one.type for name, one in fields.items()},
-    }
-    return strawberry.type(type(cls.__name__, bases, namespace), description=inspect.cleandoc(cls.__doc__ or ""))
+    made = graph_class(cls.__name__, cls.__doc__, fields, bases=bases, module=cls.__module__)
+    return strawberry.type(made, description=inspect.cleandoc(cls.__doc__ or ""))

@@ -27,12 +27,12 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.types import TypeEngine
-from strawberry.tools import create_type
 
 from app.graph.comparators import ID, LISTS, comparator, input_field
 from app.graph.errors import BadUserInput
 from app.graph.fields import list_of, optional
 from app.graph.ids import parse_global_id, parse_id_of
+from app.graph.making import create_type
 from app.graph.ordering import indexed_columns
 from app.graph.registry import ENTITIES, PREFIXES, TYPES, EntityType, Named, PointsTo, ToOne, camel
 from db.ids import first_id_after, first_id_at

@@ -25,6 +25,7 @@ from app.commands import Refusal, Refused
 from app.graph.errors import BadUserInput
 from app.graph.fields import Shape, base_type
 from app.graph.ids import parse_global_id, parse_id_of
+from app.graph.making import graph_class
 from app.graph.registry import ENTITIES, PREFIXES, TYPES, camel
 
 T = TypeVar("T")
@@ -81,7 +82,8 @@ def input_type(cls: type[T]) -> type[T]:
     """Make a class the input of a mutation, or an object inside one."""
     namespace = vars(sys.modules[cls.__module__])
     fields: list[InputField] = []
-    body: dict[str, Any] = {"__doc__": cls.__doc__, "__module__": cls.__module__, "__annotations__": {}}
+    body: dict[str, StrawberryField] = {}
+    kinds: dict[str, Any] = {}
     for name, annotation in inspect.get_annotations(cls).items():
         declared: Given = cls.__dict__[name]
         shape = Shape.of(annotation, f"{cls.__name__}.{name}")
@@ -92,7 +94,7 @@ def input_type(cls: type[T]) -> type[T]:
             base = strawberry.ID if declared.id_of else base_type(shape.name, namespace)
         kind = shape.graphql(base)
         default = strawberry.UNSET if shape.optional and declared.default is strawberry.UNSET else declared.default
-        body["__annotations__"][name] = kind
+        kinds[name] = kind
         body[name] = StrawberryField(
             python_name=name,
             type_annotation=StrawberryAnnotation(kind),
@@ -102,7 +104,8 @@ def input_type(cls: type[T]) -> type[T]:
         fields.append(InputField(name, declared, nested))
     INPUTS[cls.__name__] = tuple(fields)
     description = inspect.cleandoc(cls.__doc__ or "")
-    made: type[T] = strawberry.input(type(cls.__name__, (), body), description=description)
+    bare = graph_class(cls.__name__, cls.__doc__, body, kinds, module=cls.__module__)
+    made: type[T] = strawberry.input(bare, description=description)
     TYPES[cls.__name__] = made
     return made
 

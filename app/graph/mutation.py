@@ -15,7 +15,6 @@ from typing import Any, Final
 from uuid import UUID
 
 import strawberry
-from strawberry.tools import create_type
 from strawberry.types.field import StrawberryField
 
 from app.commands import COMMANDS, Body, Done, Refusal, Refused
@@ -24,6 +23,7 @@ from app.graph.errors import BadUserInput, Forbidden
 from app.graph.fields import GraphField, OfOutcome, argument, described_enum, graph_field, list_of, optional
 from app.graph.ids import global_id
 from app.graph.inputs import INPUTS, InputField, OverLong, arguments_of, given
+from app.graph.making import create_type
 from app.graph.registry import ENTITIES, TYPES, Named, camel
 from app.idempotency import LONGEST_KEY, Key
 from app.running import run

@@ -30,9 +30,11 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP
+from strawberry.types.field import StrawberryField
 
 from app.graph.errors import BadUserInput
 from app.graph.fields import described_enum, list_of, optional
+from app.graph.making import graph_class
 from app.graph.registry import TYPES, EntityType, Named
 from app.graph.scalars import format_datetime, parse_datetime
 
@@ -200,15 +202,17 @@ def order_type(entity: EntityType) -> Any:
         _ORDERS[entity.name] = columns
         field_enum = enum.Enum(f"{entity.name}OrderField", {key: key for key in columns})  # type: ignore[misc]
         field_enum.__doc__ = f"What a list of type {entity.name} may be sorted by: what an index holds in order."
-        order = type(name, (), {"__annotations__": {"field": field_enum, "direction": OrderDirection}})
         described_enum(OrderDirection)
         described_enum(field_enum)
-        order.field = strawberry.field(description="What to sort by.")  # type: ignore[attr-defined]
-        order.direction = strawberry.field(  # type: ignore[attr-defined]
-            default=OrderDirection.ASC,
-            description="Ascending has nulls last, descending has them first.",
-        )
-        TYPES[name] = strawberry.input(order, description=f"One sort key of a list of type {entity.name}.")
+        fields: dict[str, StrawberryField] = {
+            "field": strawberry.field(description="What to sort by."),
+            "direction": strawberry.field(
+                default=OrderDirection.ASC, description="Ascending has nulls last, descending has them first."
+            ),
+        }
+        meaning = f"One sort key of a list of type {entity.name}."
+        made = graph_class(name, meaning, fields, {"field": field_enum, "direction": OrderDirection})
+        TYPES[name] = strawberry.input(made, description=meaning)
     return optional(list_of(Named(name)))
 
 

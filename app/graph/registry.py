@@ -124,7 +124,9 @@ class EntityType:
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.table.columns]
-        row = dataclasses.make_dataclass(f"{self.name}Row", names, slots=True, namespace={"type_name": self.name})
+        row = dataclasses.make_dataclass(
+            f"{self.name}Row", names, slots=True, eq=False, namespace={"type_name": self.name}
+        )
         object.__setattr__(self, "row", row)
 
     def personal_to(self, actor: Actor) -> set[str]:

@@ -27,7 +27,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import strawberry
 from sqlalchemy import Column, ColumnElement, FromClause, Table, and_, cast, func, nulls_last, select
 from sqlalchemy import Text as SqlText
-from strawberry.tools import create_type
 from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.field import StrawberryField
 
@@ -36,6 +35,7 @@ from app.graph.context import Info, context_of
 from app.graph.errors import BadUserInput, Forbidden
 from app.graph.fields import GraphField, argument, described_enum, graph_field, list_of, optional
 from app.graph.filtering import filter_type
+from app.graph.making import create_type
 from app.graph.pricing import LIST_SIZE
 from app.graph.registry import ENTITIES, TYPES, EntityType, Named, camel
 from db.base import EnumText

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import strawberry
-from strawberry.tools import create_type
 
 from app.auth.actor import Actor
 from app.auth.permissions import READ_PERMISSION
@@ -17,6 +16,7 @@ from app.graph.errors import BadUserInput, Forbidden
 from app.graph.fields import argument, described_enum, graph_field, list_of, optional
 from app.graph.ids import global_id, parse_id_of
 from app.graph.inputs import given, input_type
+from app.graph.making import create_type
 from app.graph.pricing import LIST_SIZE
 from app.graph.registry import ENTITIES, TYPES, Named
 from app.graph.roots import entity_of
