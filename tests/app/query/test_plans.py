@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -216,6 +217,25 @@ async def test_what_is_abandoned_ends(tenant: TenantUnderTest) -> None:
         await asyncio.wait([asking])
     assert asking.cancelled()
     assert tenant.database.reads.in_use == 0
+
+
+async def test_what_waits_for_the_end_of_its_snapshot_is_held_as_json(tenant: TenantUnderTest) -> None:
+    """Issue 6, memory: as many wait as there are connections, and objects take twice what their JSON takes."""
+    executor, end = executor_of(Compiler(schema()._schema)), TenantConnection.end
+    for number in range(50):
+        name = f"Place {number}"
+        await tenant.add(models.Environment(id=new_id(), name=name, slug=f"place-{number}", is_production=False))
+    held: list[int] = []
+
+    async def note(connection: TenantConnection) -> None:
+        held.append(sum(isinstance(one, dict) and one.keys() == {"place"} for one in gc.get_objects()))
+        await end(connection)
+
+    query = "{ environments(first: 100) { totalCount edges { place: node { name } } } }"
+    with patch.object(TenantConnection, "end", note):
+        found = data(await ask(executor, tenant.database, tenant.actor(), query))
+    assert len(found["environments"]["edges"]) > 50
+    assert held == [0]
 
 
 @pytest.mark.parametrize(
