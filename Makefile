@@ -65,7 +65,7 @@ format: install
 
 # What is printed from the code and from bench/results: a test each says when it is out of date.
 docs: install
-	@$(BIN)/python -c 'from app.settings import settings_markdown as page; print(page(), end="")' > docs/settings.md.new
+	@$(BIN)/python -c 'from app.settings_page import settings_markdown as page; print(page(), end="")' > docs/settings.md.new
 	@mv docs/settings.md.new docs/settings.md
 	@for page in journal permissions state-machines; do \
 		$(BIN)/python -c 'import sys; from app.reference import PAGES; print(PAGES[sys.argv[1]](), end="")' $$page \

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+from msgspec import structs
 
 from app.settings import Settings, SettingsError
 from db import roles
@@ -27,12 +28,11 @@ def postgres(settings: Settings) -> Iterator[Settings]:
         yield settings
         return
     with EmbeddedPostgres(settings.data_dir) as server:
-        yield settings.model_copy(
-            update={
-                "database_url": server.url(user=roles.GATEWAY),
-                "owner_database_url": server.url(user=roles.OWNER),
-                "platform_database_url": server.url(user=roles.PLATFORM),
-            }
+        yield structs.replace(
+            settings,
+            database_url=server.url(user=roles.GATEWAY),
+            owner_database_url=server.url(user=roles.OWNER),
+            platform_database_url=server.url(user=roles.PLATFORM),
         )
 
 

@@ -69,7 +69,7 @@ class Seal:
 def open_seal(settings: Settings) -> Seal | None:
     """The seal of these settings; None in production without FLEETGRAPH_SECRET_KEY. Raises KeyUnusable."""
     if settings.secret_key is not None:
-        return Seal(settings.secret_key.get_secret_value())
+        return Seal(settings.secret_key.reveal())
     if settings.production:
         return None
     return Seal(_load_or_create(settings.data_dir / "keys" / FILE_NAME))

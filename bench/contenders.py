@@ -25,6 +25,7 @@ from typing import Any, Final, cast
 import orjson
 
 from app.cli.tokens import issue
+from app.settings import Secret
 from bench import postgraphile
 from bench.fleet import TENANT, Fleet
 from bench.queries import Query, comparable
@@ -194,7 +195,7 @@ class Gateway(Contender):
 
     def headers(self, fleet: Fleet) -> Mapping[str, str]:
         if self._token is None:
-            settings = fleet.settings(secret_key=self._secret)
+            settings = fleet.settings(secret_key=Secret(self._secret))
             self._token = issue(settings, tenant=TENANT, role="admin").text
         return {**super().headers(fleet), "Authorization": f"Bearer {self._token}"}
 

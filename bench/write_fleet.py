@@ -21,7 +21,7 @@ from app.auth.tokens import PLATFORM_SUBJECT, LocalTokens
 from app.cli.preparing import migrate_database
 from app.database import find_connections, open_database
 from app.registry.rules import genome_hash
-from app.settings import Settings
+from app.settings import Secret, Settings
 from bench.contenders import ContenderFailed, Gateway, Request, Server
 from bench.fleet import Fleet, FleetUnusable, bench_directory
 from bench.queries import Samples
@@ -66,7 +66,7 @@ class WritingGateway(Gateway):
 
     def tokens(self, fleet: Fleet) -> LocalTokens:
         """What signs tokens that this gateway takes."""
-        found = open_local_tokens(fleet.settings(secret_key=self._secret))
+        found = open_local_tokens(fleet.settings(secret_key=Secret(self._secret)))
         if found is None:
             raise ContenderFailed("The gateway has no key to sign tokens with.")
         return found

@@ -26,7 +26,7 @@ from db.session import Database
 def open_local_tokens(settings: Settings) -> LocalTokens | None:
     """The gateway's own tokens, or None where it has no key (see the table above). Raises KeyUnusable."""
     if settings.secret_key is not None:
-        key = derive_key(settings.secret_key.get_secret_value())
+        key = derive_key(settings.secret_key.reveal())
     elif settings.oidc_issuer is None and not settings.production:
         key = load_or_create_key(settings.data_dir / "keys")
     else:

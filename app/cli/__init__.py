@@ -53,10 +53,12 @@ def serve(
     # Nearly all that the start makes stays for good, so looking for garbage in it only costs time. The server turns
     # the collector on again when it is ready.
     gc.disable()
+    from msgspec.structs import replace
+
     from app.cli.serving import run
 
     settings = _settings()
-    run(settings if workers is None else settings.model_copy(update={"workers": workers}))
+    run(settings if workers is None else replace(settings, workers=workers))
 
 
 @app.command("verify-log")

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
 from app.auth.keys import KeyUnusable
 from app.sealing import FILE_NAME, CannotUnseal, Seal, open_seal
-from app.settings import Environment, Settings
+from app.settings import Environment, Secret, Settings
 
 _SECRET = "s" * 32
 
@@ -60,7 +59,7 @@ def test_development_makes_its_secret_once(tmp_path: Path) -> None:
 def test_production_makes_nothing_up(tmp_path: Path) -> None:
     assert open_seal(Settings(data_dir=tmp_path, environment=Environment.PRODUCTION)) is None
     assert not (tmp_path / "keys").exists()
-    given_key = Settings(data_dir=tmp_path, environment=Environment.PRODUCTION, secret_key=SecretStr(_SECRET))
+    given_key = Settings(data_dir=tmp_path, environment=Environment.PRODUCTION, secret_key=Secret(_SECRET))
     seal = open_seal(given_key)
     assert seal is not None
     assert seal.unseal(Seal(_SECRET).seal("hush")) == "hush"

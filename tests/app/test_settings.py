@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec import inspect, structs
 
-from app.settings import Environment, Settings, SettingsError, load_settings, settings_markdown, unknown_variables
+from app.settings import DoorbellKind, Environment, Settings, SettingsError, load_settings, unknown_variables
+from app.settings_page import meaning, settings_markdown
 
 
 @pytest.fixture(autouse=True)
@@ -51,12 +53,21 @@ def test_a_database_address_may_be_spelt_in_each_usual_way(monkeypatch: pytest.M
     ("variables", "said"),
     [
         ({"PORT": "eighty"}, "FLEETGRAPH_PORT: .*integer"),
+        ({"QUERIES_PER_SECOND": "inf"}, "FLEETGRAPH_QUERIES_PER_SECOND: expected number <= 1000000"),
+        ({"MUTATIONS_PER_SECOND": "inf"}, "FLEETGRAPH_MUTATIONS_PER_SECOND: expected number <= 1000000"),
         ({"PORT": "70000"}, "FLEETGRAPH_PORT: .*65535"),
         ({"DATABASE_URL": "mysql://x"}, "FLEETGRAPH_DATABASE_URL: must start with postgresql://"),
         ({"ENVIRONMENT": "prod"}, "FLEETGRAPH_ENVIRONMENT: .*production"),
-        ({"OIDC_ALGORITHMS": "HS256"}, "FLEETGRAPH_OIDC_ALGORITHMS: 'HS256' is not one of"),
-        ({"OIDC_ALGORITHMS": "none"}, "FLEETGRAPH_OIDC_ALGORITHMS: 'none' is not one of"),
+        (
+            {"OIDC_ALGORITHMS": "HS256"},
+            "FLEETGRAPH_OIDC_ALGORITHMS: expected list, each one of .*`RS256`.*, not 'HS256'",
+        ),
+        (
+            {"OIDC_ALGORITHMS": "none"},
+            "FLEETGRAPH_OIDC_ALGORITHMS: expected list, each one of .*`RS256`.*, not 'none'",
+        ),
         ({"OIDC_ISSUER": "https://id.example"}, "FLEETGRAPH_OIDC_AUDIENCE is missing"),
+        ({"TRUSTED_DOCUMENTS_ONLY": "true"}, "needs FLEETGRAPH_TRUSTED_DOCUMENTS"),
         ({"OWNER_DATABASE_URL": "postgresql://h/d"}, "needs FLEETGRAPH_DATABASE_URL"),
     ],
 )
@@ -65,6 +76,21 @@ def test_what_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, variables
         monkeypatch.setenv("FLEETGRAPH_" + name, value)
     with pytest.raises(SettingsError, match=said):
         load_settings()
+
+
+def test_what_the_types_do_not_tell_is_named_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PORT": "eighty", "DATABASE_URL": "mysql://x", "DOORBELL": "nats"}.items():
+        monkeypatch.setenv("FLEETGRAPH_" + name, value)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    named = [line.replace(":", " ").split()[0] for line in str(refused.value).splitlines()]
+    assert named == ["FLEETGRAPH_PORT", "FLEETGRAPH_DATABASE_URL", "FLEETGRAPH_NATS_URL"]
+
+
+def test_settings_of_the_code_must_agree_too() -> None:
+    with pytest.raises(SettingsError, match="FLEETGRAPH_NATS_URL is missing"):
+        structs.replace(Settings(), doorbell=DoorbellKind.NATS)
+    assert Settings(database_url="postgres://h/d").database_url == "postgresql://h/d"
 
 
 def test_a_misspelt_variable_is_found() -> None:
@@ -77,8 +103,8 @@ def test_the_secret_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_setting_says_what_it_means() -> None:
-    for name, field in Settings.model_fields.items():
-        assert field.description, name
+    for field in structs.fields(Settings):
+        assert meaning(inspect.type_info(field.type)), field.name
 
 
 def test_the_reference_page_is_what_the_settings_say() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import select
 
 from app.auth.actor import Actor, ActorKind
@@ -16,7 +15,7 @@ from app.auth.claims import Token, TokenRejected
 from app.auth.consent import SignedInOperators
 from app.auth.invitations import InvitedOperators
 from app.auth.setup import open_authenticator, open_local_tokens
-from app.settings import Settings
+from app.settings import Secret, Settings
 from db.enums import OperatorStatus
 from db.models import Operator
 from tests.app.auth.conftest import LONG_AGO, Fleet
@@ -131,7 +130,7 @@ async def test_gdpr_4_the_authenticators_of_the_settings_note_it(
     fleet: Fleet, tmp_path: Path, issuer: dict[str, str]
 ) -> None:
     operator = await fleet.operator("ada")
-    settings = Settings(data_dir=tmp_path, secret_key=SecretStr("k" * 40), **issuer)  # type: ignore[arg-type]
+    settings = Settings(data_dir=tmp_path, secret_key=Secret("k" * 40), **issuer)  # type: ignore[arg-type]
     authenticator = open_authenticator(settings, fleet.database)
     await authenticator.resolve(token(fleet), None)
     await authenticator.close()

@@ -5,19 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from app.auth.actor import ActorKind
 from app.auth.keys import KeyUnusable, derive_key
 from app.auth.setup import open_authenticator, open_local_tokens
 from app.auth.tokens import LocalTokens
 from app.graph.errors import Unauthenticated
-from app.settings import Environment, Settings, SettingsError
+from app.settings import Environment, Secret, Settings, SettingsError
 from db.session import Database
 from tests.app.auth.conftest import Fleet
 from tests.app.auth.provider import AUDIENCE, Provider
 
-SECRET = SecretStr("c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=")
+SECRET = Secret("c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=")
 OIDC: dict[str, Any] = {"oidc_issuer": "https://login.example", "oidc_audience": "fleetgraph"}
 
 
@@ -83,7 +82,7 @@ async def test_an_issuer_without_tls_does_not_start(database: Database, tmp_path
 
 async def test_a_short_secret_does_not_start(database: Database, tmp_path: Path) -> None:
     with pytest.raises(KeyUnusable, match="at least 32"):
-        open_authenticator(Settings(data_dir=tmp_path, secret_key=SecretStr("short")), database)
+        open_authenticator(Settings(data_dir=tmp_path, secret_key=Secret("short")), database)
 
 
 async def test_with_both_people_sign_in_at_the_issuer_and_agents_with_the_gateways_tokens(
@@ -109,7 +108,7 @@ async def test_with_both_people_sign_in_at_the_issuer_and_agents_with_the_gatewa
     agent = tokens.issue(ActorKind.INSTANCE, str(instance), tenant=fleet.slug, epoch=2)
     assert (await authenticator.authenticate(f"Bearer {agent}", None)).id == instance
 
-    everyday = LocalTokens(derive_key(SECRET.get_secret_value()), operators=True)
+    everyday = LocalTokens(derive_key(SECRET.reveal()), operators=True)
     with pytest.raises(Unauthenticated):
         await authenticator.authenticate("Bearer " + everyday.issue(ActorKind.OPERATOR, "auth0|ada"), None)
     await authenticator.close()
