@@ -132,7 +132,8 @@ class GroupCommit:
         """Send, unless there is somebody to wait for."""
         if not group.waiting:
             if not group.expected and not group.sending:
-                self._groups.pop(tenant_id, None)
+                self._stop_timer(group)  # which would find the tenant's next group
+                del self._groups[tenant_id]
             return
         if len(group.waiting) >= MOST or (len(group.waiting) >= group.expected and not group.sending):
             self._send(tenant_id, group)
@@ -156,7 +157,8 @@ class GroupCommit:
     def _send(self, tenant_id: UUID, group: _Group) -> None:
         kinds: dict[Hashable, list[_Write]] = {}
         for one in group.waiting:
-            kinds.setdefault(one.kind, []).append(one)
+            if not one.told.done():  # else it was cancelled, and hears of it in this very turn
+                kinds.setdefault(one.kind, []).append(one)
         group.expected -= len(group.waiting)
         group.waiting.clear()
         self._stop_timer(group)

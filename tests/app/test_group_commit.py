@@ -4,7 +4,7 @@ them is done as it would be alone."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from app.unit_of_work import UnitOfWork
 from db import models
 from db.bell import Feed
 from db.enums import ChangeRecordType, InstanceState, OpEventType
+from db.group_commit import Told
 from db.ids import new_id
 from db.pool import CommitUnanswered
 from db.tenant_pool import TenantConnection, TenantPool
@@ -380,3 +381,45 @@ async def test_what_is_under_way_is_awaited_at_the_end(tenant: TenantUnderTest, 
             task.cancel()
         await tenant.database._company.commits.close()
     assert is_over == [True]
+
+
+async def told_the_same(_fetch: Any, _tenant_id: UUID, writes: Sequence[Any]) -> Sequence[Any]:
+    """What would be told to those who are written together."""
+    return writes
+
+
+@pytest.mark.parametrize("kind", ["same", "other"])
+async def test_who_goes_away_in_the_turn_in_which_the_others_get_ready(tenant: TenantUnderTest, kind: str) -> None:
+    """It does not know of it yet, and nobody else has to: the other one writes alone."""
+    commits = tenant.database._company.commits
+    for _ in range(2):
+        commits.expect(tenant.id)
+    first = asyncio.create_task(commits.write(tenant.id, "same", "mine", told_the_same))
+    await asyncio.sleep(0)
+    first.cancel()
+    async with asyncio.timeout(LONG / 2):
+        assert await commits.write(tenant.id, kind, "mine", told_the_same) is Told.ALONE
+    await asyncio.wait((first,))
+    assert first.cancelled()
+    assert commits.is_idle
+
+
+async def test_who_waits_no_more_leaves_nothing_behind_for_those_who_come_later(
+    tenant: TenantUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the wait is not taken for theirs, who would then be unknown."""
+    monkeypatch.setattr("db.group_commit.GATHERING_SECONDS", 0.005)
+    commits = tenant.database._company.commits
+    for _ in range(2):
+        commits.expect(tenant.id)
+    first = asyncio.create_task(commits.write(tenant.id, "same", "mine", told_the_same))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait((first,))
+    commits.leave(tenant.id)
+    assert commits.is_idle
+    commits.expect(tenant.id)
+    await asyncio.sleep(0.02)
+    assert commits.is_alone(tenant.id)
+    commits.leave(tenant.id)
+    assert commits.is_idle
