@@ -255,14 +255,13 @@ class Brief(Work):
         turn = self._turns.get(key)
         if turn is None:
             turn = self._turns[key] = asyncio.Lock()
-        if turn.locked():
+            await turn.acquire()
+        else:  # it may be free, and yet promised to those who have waited for it
             try:
                 async with asyncio.timeout(TURN_SECONDS):
                     await turn.acquire()
             except TimeoutError:
                 raise NeedsTransaction("others want the row, and take long") from None
-        else:
-            await turn.acquire()
         self._turn = turn
 
 

@@ -226,6 +226,23 @@ async def test_who_has_waited_long_for_a_turn_waits_for_the_row(
     assert len(await records(tenant)) == 1
 
 
+async def test_a_turn_that_is_free_but_promised_is_waited_for_no_longer_than_another(
+    tenant: TenantUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between one who has given it back and the next one, who has not heard of it yet."""
+    monkeypatch.setattr("db.brief.TURN_SECONDS", 0.05)
+    (agent,) = await agents(tenant)
+    turn = tenant.database._company.turns[models.AgentInstance, tenant.id, agent] = asyncio.Lock()
+    await turn.acquire()
+    following = asyncio.create_task(turn.acquire())
+    await asyncio.sleep(0)
+    moving = asyncio.create_task(move(tenant, agent, PAUSED))
+    turn.release()
+    async with asyncio.timeout(10):
+        assert isinstance(await moving, Done)
+        await following
+
+
 async def test_a_refusal_writes_nothing(tenant: TenantUnderTest) -> None:
     (agent,) = await agents(tenant)
     before = await fingerprint(tenant.database, tenant.id)
