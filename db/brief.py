@@ -33,7 +33,7 @@ from db.logs import (
     append_with_updates,
 )
 from db.logs.sending import Fetch
-from db.pool import OF_THE_DRIVER, CommitUnanswered, is_gone
+from db.pool import OF_THE_DRIVER, CommitUnanswered, PoolExhausted, is_gone
 from db.rows import KeyedRows, UpdateOfSeveral, keyed
 from db.shared_reads import SharedReads
 from db.tenant_pool import TenantConnection
@@ -203,7 +203,7 @@ class Brief(Work):
         return await super().append_events(tenant_id, events) if told is Told.ALONE else told
 
     async def _write_together(self, kind: Hashable, what: Any, send: Send, sql: str) -> Any:
-        """What came of it, or `Told.ALONE`; `sql` says what is written. Raises CommitUnanswered."""
+        """What came of it, or `Told.ALONE`; `sql` says what is written. Raises CommitUnanswered, PoolExhausted."""
         if not self._is_expected or self._others.is_alone(self._tenant_id):
             return Told.ALONE
         self._check_once()
@@ -211,7 +211,11 @@ class Brief(Work):
             self._own = None
             await self._taking.__aexit__(None, None, None)
         self._is_expected, self._has_sent, self.feeds = False, True, touched(sql)
-        told = await self._others.write(self._tenant_id, kind, what, send)
+        try:
+            told = await self._others.write(self._tenant_id, kind, what, send)
+        except PoolExhausted:
+            self.feeds = None
+            raise
         if told is None or told is Told.ALONE:
             self._has_sent, self.feeds = False, None
         return told

@@ -19,7 +19,7 @@ import asyncpg
 import structlog
 
 from db.logs.sending import Fetch
-from db.pool import CommitUnanswered
+from db.pool import CommitUnanswered, PoolExhausted
 from db.tenant_pool import TenantPool
 
 GATHERING_SECONDS: Final = 0.0
@@ -110,7 +110,7 @@ class GroupCommit:
         """What `send` tells of `what`, which it is given along with others of the same kind; or `Told.ALONE`.
 
         Of one that is `expect`ed, which has left with this, however it ends. Whoever is cancelled here may have written
-        all the same. Raises CommitUnanswered.
+        all the same. Raises CommitUnanswered, and PoolExhausted where no connection was to be had for all of them.
         """
         group = self._groups[tenant_id]
         one = _Write(kind, what, send)
@@ -124,8 +124,8 @@ class GroupCommit:
                 self.leave(tenant_id)
 
     async def close(self) -> None:
-        """Wait for what is under way."""
-        if self._tasks:
+        """Wait for what is under way, and for what has waited for that."""
+        while self._tasks:
             await asyncio.wait(self._tasks)
 
     def _look(self, tenant_id: UUID, group: _Group) -> None:
@@ -177,6 +177,7 @@ class GroupCommit:
         """One statement, and what is told to each."""
         told: Sequence[Any] = [Told.ALONE] * len(writes)
         unanswered: BaseException | None = None
+        exhausted: PoolExhausted | None = None
         try:
             async with self._pool.connection(tenant_id) as connection:
 
@@ -189,18 +190,22 @@ class GroupCommit:
                         raise
 
                 told = await writes[0].send(fetch, tenant_id, [one.what for one in writes])
+        except PoolExhausted as error:
+            exhausted = error  # for which each has waited as long as a request may
         except Exception as error:
-            # Each of those who wait meets it again, by itself, and tells of it.
-            log.info("written_apart", commands=len(writes), reason=str(error))
+            # Each of those who wait meets it again, by itself, and tells of it. Its text may quote what they write.
+            log.info("written_apart", commands=len(writes), reason=type(error).__name__)
         finally:
             group.sending -= 1
             for one, answer in zip(writes, told, strict=True):
                 if one.told.done():
                     continue
-                if unanswered is None:
-                    one.told.set_result(answer)
-                else:
+                if unanswered is not None:
                     one.told.set_exception(_unanswered(unanswered))
+                elif exhausted is not None:
+                    one.told.set_exception(PoolExhausted(*exhausted.args))
+                else:
+                    one.told.set_result(answer)
             if not group.sending:
                 self._stop_timer(group)  # which was for those who waited for this
                 self._look(tenant_id, group)

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from db.pool import PoolExhausted
+
 Read: TypeAlias = Callable[[str, UUID, list[UUID]], Awaitable[Sequence[Any]]]
 """(sql, tenant, ids) -> the records of these rows."""
 
@@ -34,7 +36,8 @@ class SharedReads:
     async def records(self, sql: str, tenant_id: UUID, row_id: UUID, id_place: int, read: Read) -> Sequence[Any]:
         """The records of a row, of which each has its id at `id_place`; `read` sends the statement for this caller.
 
-        Raises what `read` raises: where it does for one who asks for all, the others ask by themselves.
+        Raises what `read` raises: where it does for one who asks for all, the others ask by themselves, unless it is
+        that no connection was to be had, for which they have waited as well.
         """
         key = sql, tenant_id
         asked = self._asked.get(key)
@@ -43,15 +46,23 @@ class SharedReads:
             return await read(sql, tenant_id, [row_id]) if found is None else found
         asked = self._asked[key] = _Asked(row_id)
         records: Sequence[Any] | None = None
+        exhausted: PoolExhausted | None = None
         try:
             try:
                 await asyncio.sleep(0)
             finally:
                 del self._asked[key]
             records = await read(sql, tenant_id, list(set(asked.ids)) if asked.others else asked.ids)
+        except PoolExhausted as error:
+            exhausted = error
+            raise
         finally:
             for one_id, one in zip(asked.ids[1:], asked.others, strict=True):
-                if not one.done():
+                if one.done():
+                    continue
+                if exhausted is not None:
+                    one.set_exception(PoolExhausted(*exhausted.args))
+                else:
                     one.set_result(None if records is None else _of(records, id_place, one_id))
         return _of(records, id_place, row_id)
 

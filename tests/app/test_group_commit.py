@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from sqlalchemy import select, update
+from structlog.testing import capture_logs
 
 from app.commands import Done, Refusal, Refused
 from app.running import run
@@ -23,7 +24,7 @@ from db.bell import Feed
 from db.enums import ChangeRecordType, InstanceState, OpEventType
 from db.group_commit import Told
 from db.ids import new_id
-from db.pool import CommitUnanswered
+from db.pool import CommitUnanswered, PoolExhausted
 from db.tenant_pool import TenantConnection, TenantPool
 from tests.conftest import TenantUnderTest
 from tests.declared import Declare
@@ -423,3 +424,96 @@ async def test_who_waits_no_more_leaves_nothing_behind_for_those_who_come_later(
     assert commits.is_alone(tenant.id)
     commits.leave(tenant.id)
     assert commits.is_idle
+
+
+async def test_what_waits_for_that_is_awaited_too(
+    tenant: TenantUnderTest, declare: Callable[[Any], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a connection still."""
+    monkeypatch.setattr("db.group_commit.PATIENCE_SECONDS", LONG)
+    ids = await templates(tenant, 4)
+    first, second = Meeting(2), Meeting(3)
+
+    async def rename_later(uow: UnitOfWork, template_id: UUID, **changes: Any) -> Any:
+        """Be ready once the others are being written."""
+        return await second.rename(uow, template_id, **changes)
+
+    commands = declare(first.rename), declare(rename_later)
+    fetch = TenantConnection.fetch
+    sending, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(connection: TenantConnection, sql: str, arguments: Any) -> Any:
+        if sql.lstrip().startswith("WITH"):
+            sending.set()
+            await go_on.wait()
+        return await fetch(connection, sql, arguments)
+
+    with patch.object(TenantConnection, "fetch", slowly):
+        tasks = [asyncio.ensure_future(one) for one in renaming(tenant, commands[0], ids[:2])]
+        await sending.wait()
+        tasks += [asyncio.ensure_future(one) for one in renaming(tenant, commands[1], ids[2:])]
+        await second.has_met(2)
+        await second.barrier.wait()
+        await asyncio.sleep(0.01)
+        closing = asyncio.create_task(tenant.database._company.commits.close())
+        await asyncio.sleep(0)
+        go_on.set()
+        await closing
+        assert tenant.database._company.commits.is_idle
+        assert all(isinstance(one, Done) for one in await asyncio.gather(*tasks))
+
+
+async def test_those_for_whom_there_is_no_connection_wait_for_it_once(
+    tenant: TenantUnderTest, declare: Callable[[Any], str]
+) -> None:
+    """Each has waited as long as a request may, though but one of them asked."""
+    ids = await templates(tenant, 2)
+    command = declare(Meeting(2).rename)
+    pool = TenantPool(tenant.database.connections.gateway, size=1, wait_seconds=0.05, may_write=True)
+    rung: list[Feed] = []
+    with (
+        patch.object(tenant.database._company.commits, "_pool", pool),
+        patch.object(tenant.database.bell, "ring", lambda _tenant_id, feed, _seq=None: rung.append(feed)),
+    ):
+        async with pool.connection(tenant.id):
+            outcomes = await asyncio.gather(*renaming(tenant, command, ids), return_exceptions=True)
+    await pool.close()
+    assert [type(one) for one in outcomes] == [PoolExhausted] * 2
+    assert await names(tenant, ids) == ["T0", "T1"]
+    assert rung == []
+    assert tenant.database._company.commits.is_idle
+
+
+async def test_nor_do_those_who_read_together(tenant: TenantUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = await agents(tenant, 3)
+    pool = TenantPool(tenant.database.connections.gateway, size=1, wait_seconds=0.05, may_write=True)
+    monkeypatch.setattr(tenant.database, "_briefs", pool)
+    waits: list[float] = []
+    wait = TenantPool._wait
+
+    def counted(one: TenantPool, deadline: float) -> Any:
+        waits.append(deadline)
+        return wait(one, deadline)
+
+    async with pool.connection(tenant.id):
+        monkeypatch.setattr(TenantPool, "_wait", counted)
+        outcomes = await asyncio.gather(*(move(tenant, agent, PAUSED) for agent in some), return_exceptions=True)
+    await pool.close()
+    assert [type(one) for one in outcomes] == [PoolExhausted] * 3
+    assert len(waits) == 2, "of the first one, before anybody else was there, and of one for the others"
+
+
+async def test_why_they_are_written_apart_is_told_without_what_they_write(
+    tenant: TenantUnderTest, declare: Callable[[Any], str]
+) -> None:
+    """The driver quotes what it cannot send, that of everybody."""
+    ids = await templates(tenant, 2)
+    command = declare(Meeting(2).rename)
+    wrong = run(tenant.database, tenant.actor(), command, {"template_id": ids[0], "description": 5})
+    right = run(tenant.database, tenant.actor(), command, {"template_id": ids[1], "description": "Private"})
+    with capture_logs() as logs:
+        outcomes = await asyncio.gather(wrong, right, return_exceptions=True)
+    assert isinstance(outcomes[0], asyncpg.DataError)
+    assert isinstance(outcomes[1], Done)
+    (line,) = (one for one in logs if one["event"] == "written_apart")
+    assert (line["commands"], line["reason"]) == (2, "DataError")
