@@ -10,7 +10,7 @@ it, since otherwise all but the first would have read for nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -60,6 +60,8 @@ class Company:
     """What the brief commands of one process do together."""
 
     commits: GroupCommit
+    ring: Callable[[UUID, Iterable[Feed]], None]
+    """Told of what was written in a tenant, or may have been: who may do what, and its rows in any case."""
     reads: SharedReads = field(default_factory=SharedReads)
     turns: Turns = field(default_factory=WeakValueDictionary)
 
@@ -86,6 +88,7 @@ class Brief(Work):
         self._turns = company.turns
         self._others = company.commits
         self._reads = company.reads
+        self._ring = company.ring
         self._is_expected = False
         self._own: TenantConnection | None = None
         self._turn: asyncio.Lock | None = None
@@ -210,9 +213,11 @@ class Brief(Work):
         if self._own is not None:  # those who wait need none
             self._own = None
             await self._taking.__aexit__(None, None, None)
-        self._is_expected, self._has_sent, self.feeds = False, True, touched(sql)
+        feeds = touched(sql)
+        self._is_expected, self._has_sent, self.feeds = False, True, feeds
+        late = partial(self._ring, self._tenant_id, feeds)
         try:
-            told = await self._others.write(self._tenant_id, kind, what, send)
+            told = await self._others.write(self._tenant_id, kind, what, send, late)
         except PoolExhausted:
             self.feeds = None
             raise

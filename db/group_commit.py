@@ -49,12 +49,13 @@ class Told(Enum):
 class _Write:
     """One who waits."""
 
-    __slots__ = ("kind", "send", "told", "what")
+    __slots__ = ("kind", "late", "send", "told", "what")
 
-    def __init__(self, kind: Hashable, what: Any, send: Send) -> None:
+    def __init__(self, kind: Hashable, what: Any, send: Send, late: Callable[[], None]) -> None:
         self.kind = kind
         self.what = what
         self.send = send
+        self.late = late
         self.told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
@@ -106,14 +107,15 @@ class GroupCommit:
         group = self._groups[tenant_id]
         return group.expected == 1 and not group.sending
 
-    async def write(self, tenant_id: UUID, kind: Hashable, what: Any, send: Send) -> Any:
+    async def write(self, tenant_id: UUID, kind: Hashable, what: Any, send: Send, late: Callable[[], None]) -> Any:
         """What `send` tells of `what`, which it is given along with others of the same kind; or `Told.ALONE`.
 
         Of one that is `expect`ed, which has left with this, however it ends. Whoever is cancelled here may have written
-        all the same. Raises CommitUnanswered, and PoolExhausted where no connection was to be had for all of them.
+        all the same, and later than that: once the statement is over, `late` is called. Raises CommitUnanswered, and
+        PoolExhausted where no connection was to be had for all of them.
         """
         group = self._groups[tenant_id]
-        one = _Write(kind, what, send)
+        one = _Write(kind, what, send, late)
         group.waiting.append(one)
         self._look(tenant_id, group)
         try:
@@ -199,6 +201,7 @@ class GroupCommit:
             group.sending -= 1
             for one, answer in zip(writes, told, strict=True):
                 if one.told.done():
+                    one.late()
                     continue
                 if unanswered is not None:
                     one.told.set_exception(_unanswered(unanswered))

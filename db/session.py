@@ -1,7 +1,7 @@
 """The only door to Postgres: no statement without a caller, and the caller's tenant set before the first one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, Protocol
@@ -181,7 +181,7 @@ class Database:
         of_tenants = partial(TenantPool, size=pool_size, wait_seconds=pool_timeout_seconds, settings=limits)
         self.reads = of_tenants(connections.read)
         self._briefs = of_tenants(connections.gateway, may_write=True, answer_seconds=answer_seconds)
-        self._company = Company(GroupCommit(self._briefs))
+        self._company = Company(GroupCommit(self._briefs), self._ring)
         self.reads_behind = connections.read != connections.gateway
         """Whether queries may be answered by a replica, which follows the primary with a delay."""
         self._platform = open_pool(connections.platform, size=platform_pool_size, wait_seconds=_PLATFORM_WAIT_SECONDS)
@@ -220,8 +220,7 @@ class Database:
         finally:
             callers = written(connection)
             await connection.close()
-        for feed in (Feed.ROWS, *callers):
-            self.bell.ring(caller.tenant_id, feed)
+        self._ring(caller.tenant_id, callers)
 
     @asynccontextmanager
     async def brief(self, caller: Caller) -> AsyncIterator[Brief]:
@@ -236,8 +235,12 @@ class Database:
                 yield brief
         finally:  # who was cancelled, or got no answer, may have written all the same
             if brief.feeds is not None:
-                for feed in (Feed.ROWS, *brief.feeds):
-                    self.bell.ring(caller.tenant_id, feed)
+                self._ring(tenant_id, brief.feeds)
+
+    def _ring(self, tenant_id: UUID, callers: Iterable[Feed]) -> None:
+        """For a tenant's rows, and those whose rights they are."""
+        for feed in (Feed.ROWS, *callers):
+            self.bell.ring(tenant_id, feed)
 
     @property
     def tenant_pools(self) -> Sequence[TenantPool]:

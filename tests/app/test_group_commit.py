@@ -389,17 +389,21 @@ async def told_the_same(_fetch: Any, _tenant_id: UUID, writes: Sequence[Any]) ->
     return writes
 
 
+def no_matter() -> None:
+    """What follows for who has gone."""
+
+
 @pytest.mark.parametrize("kind", ["same", "other"])
 async def test_who_goes_away_in_the_turn_in_which_the_others_get_ready(tenant: TenantUnderTest, kind: str) -> None:
     """It does not know of it yet, and nobody else has to: the other one writes alone."""
     commits = tenant.database._company.commits
     for _ in range(2):
         commits.expect(tenant.id)
-    first = asyncio.create_task(commits.write(tenant.id, "same", "mine", told_the_same))
+    first = asyncio.create_task(commits.write(tenant.id, "same", "mine", told_the_same, no_matter))
     await asyncio.sleep(0)
     first.cancel()
     async with asyncio.timeout(LONG / 2):
-        assert await commits.write(tenant.id, kind, "mine", told_the_same) is Told.ALONE
+        assert await commits.write(tenant.id, kind, "mine", told_the_same, no_matter) is Told.ALONE
     await asyncio.wait((first,))
     assert first.cancelled()
     assert commits.is_idle
@@ -413,7 +417,7 @@ async def test_who_waits_no_more_leaves_nothing_behind_for_those_who_come_later(
     commits = tenant.database._company.commits
     for _ in range(2):
         commits.expect(tenant.id)
-    first = asyncio.create_task(commits.write(tenant.id, "same", "mine", told_the_same))
+    first = asyncio.create_task(commits.write(tenant.id, "same", "mine", told_the_same, no_matter))
     await asyncio.sleep(0)
     first.cancel()
     await asyncio.wait((first,))
@@ -517,3 +521,49 @@ async def test_why_they_are_written_apart_is_told_without_what_they_write(
     assert isinstance(outcomes[1], Done)
     (line,) = (one for one in logs if one["event"] == "written_apart")
     assert (line["commands"], line["reason"]) == (2, "DataError")
+
+
+async def test_what_is_written_for_one_who_has_gone_is_told_when_it_is(
+    tenant: TenantUnderTest, declare: Callable[[Any], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told of before that, whoever looks finds what was, and goes on with it: an agent that is retired by now."""
+    some = await agents(tenant, 2)
+    meeting = Meeting(2)
+
+    async def retire(uow: UnitOfWork, agent: UUID) -> Any:
+        """Let an agent go."""
+        found = await uow.lock(models.AgentInstance, agent)
+        assert found is not None
+        await meeting.barrier.wait()
+        found.state = InstanceState.RETIRED
+        uow.record(ChangeRecordType.PROJECT_CREATED, found, after={})
+        return found
+
+    command = declare(retire)
+    fetch = TenantConnection.fetch
+    sending, go_on = asyncio.Event(), asyncio.Event()
+    rung: list[tuple[bool, Feed]] = []
+
+    async def slowly(connection: TenantConnection, sql: str, arguments: Any) -> Any:
+        if sql.lstrip().startswith("WITH"):
+            sending.set()
+            await go_on.wait()
+        return await fetch(connection, sql, arguments)
+
+    monkeypatch.setattr(
+        tenant.database.bell, "ring", lambda _tenant_id, feed, _seq=None: rung.append((go_on.is_set(), feed))
+    )
+    with patch.object(TenantConnection, "fetch", slowly):
+        tasks = [
+            asyncio.ensure_future(run(tenant.database, tenant.actor(), command, {"agent": agent})) for agent in some
+        ]
+        await sending.wait()
+        tasks[0].cancel()
+        await asyncio.wait(tasks[:1])
+        tasks[1].cancel()
+        await asyncio.wait(tasks[1:])
+        rung.clear()
+        go_on.set()
+        await tenant.database._company.commits.close()
+    assert sorted(rung) == [(True, Feed.AGENTS)] * 2 + [(True, Feed.ROWS)] * 2
+    assert await state_of(tenant, some[0]) is InstanceState.RETIRED
