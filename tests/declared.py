@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 
 import pytest
@@ -39,3 +40,9 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
         return name
 
     return add
+
+
+@pytest.fixture
+def declare_brief(declare: Declare) -> Declare:
+    """Make a function a command that is tried with a single statement first (db/brief.py)."""
+    return partial(declare, mostly_brief=lambda _given: True)

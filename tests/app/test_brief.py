@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
@@ -34,12 +32,6 @@ from tests.heard import heard
 from tests.transitions import agents, move, project, records, sent, state_of
 
 ACTIVE, PAUSED, READONLY = InstanceState.ACTIVE, InstanceState.PAUSED, InstanceState.READONLY
-
-
-@pytest.fixture
-def declare(declare: Declare) -> Callable[[Any], str]:
-    """Make a function a command that is tried briefly, for as long as the test lasts; returns its name."""
-    return partial(declare, mostly_brief=lambda _given: True)
 
 
 async def test_a_transition_is_two_statements_and_no_transaction(tenant: TenantUnderTest) -> None:
@@ -72,7 +64,7 @@ async def test_with_a_key_it_takes_a_transaction(tenant: TenantUnderTest) -> Non
 
 @pytest.mark.parametrize("is_committed_before", [True, False], ids=["before the statement", "while it waits"])
 async def test_a_row_that_somebody_changed_meanwhile_is_looked_at_again(
-    tenant: TenantUnderTest, declare: Callable[[Any], str], is_committed_before: bool
+    tenant: TenantUnderTest, declare_brief: Declare, is_committed_before: bool
 ) -> None:
     """Neither change is lost, no number of the chain is taken twice or for nothing."""
     seen: list[str] = []
@@ -107,7 +99,7 @@ async def test_a_row_that_somebody_changed_meanwhile_is_looked_at_again(
         uow.record(ChangeRecordType.PROJECT_CREATED, found, after={"description": found.description})
         return found
 
-    assert isinstance(await run(tenant.database, tenant.actor(), declare(describe), {}), Done)
+    assert isinstance(await run(tenant.database, tenant.actor(), declare_brief(describe), {}), Done)
     await asyncio.gather(*waiting)
     assert seen == ["Core", "Theirs"]
     found = await project(tenant)
@@ -420,7 +412,7 @@ async def _raises_an_alert(uow: UnitOfWork, found: models.Project) -> None:
     ],
 )
 async def test_what_is_more_than_one_statement_is_done_in_a_transaction(
-    work: Any, records_and_events: tuple[int, int], tenant: TenantUnderTest, declare: Callable[[Any], str]
+    work: Any, records_and_events: tuple[int, int], tenant: TenantUnderTest, declare_brief: Declare
 ) -> None:
     """From the start, once."""
     runs = 0
@@ -434,7 +426,7 @@ async def test_what_is_more_than_one_statement_is_done_in_a_transaction(
         await work(uow, found)
         return found
 
-    assert isinstance(await run(tenant.database, tenant.actor(), declare(go), {}), Done)
+    assert isinstance(await run(tenant.database, tenant.actor(), declare_brief(go), {}), Done)
     assert runs == 2
     async with tenant.database.transaction(tenant.actor()) as session:
         events = len((await session.scalars(select(models.OpEvent.id))).all())
@@ -447,7 +439,7 @@ async def test_what_is_more_than_one_statement_is_done_in_a_transaction(
     assert (await project(tenant)).description == ("x" if is_described else None)
 
 
-async def test_what_only_looks_and_reports_is_brief(tenant: TenantUnderTest, declare: Callable[[Any], str]) -> None:
+async def test_what_only_looks_and_reports_is_brief(tenant: TenantUnderTest, declare_brief: Declare) -> None:
     """POL-1: what an agent may do rests on much, and leaves one event."""
 
     async def look(uow: UnitOfWork) -> Done:
@@ -459,7 +451,7 @@ async def test_what_only_looks_and_reports_is_brief(tenant: TenantUnderTest, dec
         return Done(None)
 
     with patch("db.session.begin", side_effect=AssertionError("a transaction")):
-        assert isinstance(await run(tenant.database, tenant.actor(), declare(look), {}), Done)
+        assert isinstance(await run(tenant.database, tenant.actor(), declare_brief(look), {}), Done)
     async with tenant.database.transaction(tenant.actor()) as session:
         seqs = (await session.scalars(select(models.OpEvent.seq).order_by(models.OpEvent.seq))).all()
     assert list(seqs) == [1, 2]
@@ -486,7 +478,7 @@ async def test_a_row_is_the_same_as_in_a_transaction(demo_fleet: Demo) -> None:
     assert compared > 100
 
 
-async def test_json_is_stored_as_it_is(tenant: TenantUnderTest, declare: Callable[[Any], str]) -> None:
+async def test_json_is_stored_as_it_is(tenant: TenantUnderTest, declare_brief: Declare) -> None:
     async def limit(uow: UnitOfWork) -> Any:
         """Change a JSON column."""
         found = await uow.lock(models.Project, tenant.project.id)
@@ -495,7 +487,7 @@ async def test_json_is_stored_as_it_is(tenant: TenantUnderTest, declare: Callabl
         uow.record(ChangeRecordType.PROJECT_CREATED, found, after={"config": found.swarm_config})
         return found
 
-    name = declare(limit)
+    name = declare_brief(limit)
     with patch("db.session.begin", side_effect=AssertionError("a transaction")):
         for _ in range(2):
             assert isinstance(await run(tenant.database, tenant.actor(), name, {}), Done)
