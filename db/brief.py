@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from db.base import Model
 from db.bell import Feed
 from db.callers import touched
-from db.group_commit import UNANSWERED, GroupCommit, Send, Told
+from db.group_commit import UNANSWERED, GroupCommit, Send, Told, not_answered
 from db.logs import (
     AppendedChange,
     AppendedEvents,
@@ -33,7 +33,7 @@ from db.logs import (
     append_with_updates,
 )
 from db.logs.sending import Fetch
-from db.pool import OF_THE_DRIVER, CommitUnanswered, PoolExhausted, is_gone
+from db.pool import OF_THE_DRIVER, PoolExhausted, is_gone
 from db.rows import KeyedRows, UpdateOfSeveral, keyed
 from db.shared_reads import SharedReads
 from db.tenant_pool import TenantConnection
@@ -178,7 +178,7 @@ class Brief(Work):
         try:
             found = list(await connection.fetch(sql, arguments))
         except UNANSWERED as error:
-            raise CommitUnanswered("No answer came to a statement that commits itself.") from error
+            raise not_answered(error) from error
         except OF_THE_DRIVER:
             self.feeds = None
             raise

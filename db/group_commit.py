@@ -204,7 +204,7 @@ class GroupCommit:
                     one.late()
                     continue
                 if unanswered is not None:
-                    one.told.set_exception(_unanswered(unanswered))
+                    one.told.set_exception(not_answered(unanswered))
                 elif exhausted is not None:
                     one.told.set_exception(PoolExhausted(*exhausted.args))
                 else:
@@ -214,7 +214,8 @@ class GroupCommit:
                 self._look(tenant_id, group)
 
 
-def _unanswered(cause: BaseException) -> CommitUnanswered:
+def not_answered(cause: BaseException) -> CommitUnanswered:
+    """What is raised where a statement that commits itself got no answer."""
     error = CommitUnanswered("No answer came to a statement that commits itself.")
     error.__cause__ = cause
     return error

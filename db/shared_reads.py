@@ -52,7 +52,7 @@ class SharedReads:
                 await asyncio.sleep(0)
             finally:
                 del self._asked[key]
-            records = await read(sql, tenant_id, list(set(asked.ids)) if asked.others else asked.ids)
+            records = await read(sql, tenant_id, asked.ids)  # one may be there twice, and is found once
         except PoolExhausted as error:
             exhausted = error
             raise

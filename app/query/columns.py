@@ -70,17 +70,18 @@ def from_row(column: Column[Any], *, is_stored: bool) -> Callable[[Any], Any] | 
     be the very value that Postgres has: money is rounded there, and JSON put in another order."""
     match column.type:
         case Uuid():
-            return _as_it_is if is_stored else _bytes
+            return as_it_is if is_stored else _bytes
         case TIMESTAMP():
-            return _as_it_is if is_stored else _microseconds
+            return as_it_is if is_stored else _microseconds
         case EnumText():
             return _value
         case Text() | Integer() | Boolean():
-            return _as_it_is
+            return as_it_is
     return None
 
 
-def _as_it_is(value: Any) -> Any:
+def as_it_is(value: Any) -> Any:
+    """The value."""
     return value
 
 

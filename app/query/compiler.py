@@ -109,10 +109,9 @@ class Compiler:
             return None  # the resolvers have the words for a refusal
         done = outcome
 
-        async def read(run: Run, connection: TenantConnection) -> Mapping[str, Any]:
-            if not payload.needs_snapshot:
-                return await payload.data(run, done, known)
-            return await _in_snapshot(connection, payload.data(run, done, known))
+        def read(run: Run, connection: TenantConnection) -> Awaitable[Mapping[str, Any]]:
+            data = payload.data(run, done, known)
+            return _in_snapshot(connection, data) if payload.needs_snapshot else data
 
         try:
             run = kept.run(context, variables, context.reading.fetch)

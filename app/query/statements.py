@@ -15,6 +15,7 @@ from sqlalchemy.types import TypeEngine
 
 from app.auth.actor import Actor
 from app.graph.paging import Reader, Source
+from app.query.columns import as_it_is
 
 CALLER: Final = bindparam("caller", type_=Uuid())
 """The caller's id, in what a statement computes."""
@@ -103,15 +104,11 @@ class Writer:
         return Statement(compiled.string, tuple(map(self._value, binds)), len(select.selected_columns), keys_at)
 
     def _value(self, parameter: Any) -> Value:
-        stored = parameter.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) or _as_it_is
+        stored = parameter.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) or as_it_is
         source = self._sources.get(parameter.key)
         if source is None:  # a value of the code's own
             constant = stored(parameter.value)
             return lambda _caller, _given, _keys: constant
-        if stored is _as_it_is or parameter.key == "keys":  # they come as the driver takes them
+        if stored is as_it_is or parameter.key == "keys":  # they come as the driver takes them
             return source
         return lambda caller, given, keys: stored(source(caller, given, keys))
-
-
-def _as_it_is(value: Any) -> Any:
-    return value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 from unittest.mock import patch
-from uuid import UUID
 
 import asyncpg
 import pytest
@@ -29,6 +28,7 @@ from tests.conftest import Demo, TenantUnderTest
 from tests.declared import Declare
 from tests.fingerprint import fingerprint
 from tests.heard import heard
+from tests.rung import rings_of
 from tests.transitions import agents, move, project, records, sent, state_of
 
 ACTIVE, PAUSED, READONLY = InstanceState.ACTIVE, InstanceState.PAUSED, InstanceState.READONLY
@@ -278,13 +278,7 @@ async def test_row_level_security_is_in_force(tenant: TenantUnderTest, other_ten
 async def test_who_follows_is_told(tenant: TenantUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the row, the record, and that an agent may do something else now; not of what was refused."""
     (agent,) = await agents(tenant)
-    rung: list[tuple[UUID, Feed, int | None]] = []
-
-    class Noting:
-        def ring(self, tenant_id: UUID, feed: Feed, seq: int | None = None) -> None:
-            rung.append((tenant_id, feed, seq))
-
-    monkeypatch.setattr(tenant.database, "bell", Noting())
+    rung = rings_of(tenant, monkeypatch)
     await move(tenant, agent, InstanceState.PROVISIONING)
     assert rung == []
     await move(tenant, agent, PAUSED)
@@ -298,13 +292,7 @@ async def test_who_follows_is_told_also_of_what_only_may_have_been_written(
     tenant: TenantUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No answer, or nobody there any more to hear it; but not where the server says that it did nothing."""
-    rung: list[Feed] = []
-
-    class Noting:
-        def ring(self, _tenant_id: UUID, feed: Feed, _seq: int | None = None) -> None:
-            rung.append(feed)
-
-    monkeypatch.setattr(tenant.database, "bell", Noting())
+    rung = rings_of(tenant, monkeypatch)
     fetch = TenantConnection.fetch
 
     async def lose(connection: TenantConnection, sql: str, arguments: Any) -> Any:
@@ -321,7 +309,7 @@ async def test_who_follows_is_told_also_of_what_only_may_have_been_written(
             async with tenant.database.brief(tenant.actor()) as brief:
                 await brief.fetch("UPDATE agent_instances SET state = 'PAUSED' WHERE false")
         told = [] if isinstance(lost, asyncpg.DeadlockDetectedError) else [Feed.ROWS, Feed.AGENTS]
-        assert rung == told
+        assert [feed for _, feed, _ in rung] == told
 
 
 async def test_who_may_not_is_noted(tenant: TenantUnderTest) -> None:

@@ -18,12 +18,13 @@ from app.unit_of_work import UnitOfWork
 from db import models
 from db.bell import Feed
 from db.enums import ChangeRecordType, InstanceState
-from db.group_commit import Told
+from db.group_commit import GroupCommit, Told
 from db.pool import CommitUnanswered, PoolExhausted
 from db.tenant_pool import TenantConnection, TenantPool
 from tests.conftest import TenantUnderTest
 from tests.declared import Declare
 from tests.meeting import LONG, Meeting, names, no_matter, renaming, templates
+from tests.rung import rings_of
 from tests.transitions import agents, move, records, state_of
 
 ACTIVE, PAUSED, READONLY = InstanceState.ACTIVE, InstanceState.PAUSED, InstanceState.READONLY
@@ -38,13 +39,7 @@ async def test_where_no_answer_comes_nobody_is_told_that_it_was_not_done(
 ) -> None:
     ids = await templates(tenant, 2)
     command = declare_brief(Meeting(2).rename)
-    rung: list[Feed] = []
-
-    class Noting:
-        def ring(self, _tenant_id: UUID, feed: Feed, _seq: int | None = None) -> None:
-            rung.append(feed)
-
-    monkeypatch.setattr(tenant.database, "bell", Noting())
+    rung = rings_of(tenant, monkeypatch)
     fetch = TenantConnection.fetch
 
     async def lose(connection: TenantConnection, sql: str, arguments: Any) -> Any:
@@ -57,7 +52,7 @@ async def test_where_no_answer_comes_nobody_is_told_that_it_was_not_done(
     with patch.object(TenantConnection, "fetch", lose):
         outcomes = await asyncio.gather(*renaming(tenant, command, ids), return_exceptions=True)
     assert [type(one) for one in outcomes] == [CommitUnanswered] * 2
-    assert rung == [Feed.ROWS] * 2
+    assert [feed for _, feed, _ in rung] == [Feed.ROWS] * 2
     assert len(await records(tenant)) == (2 if is_done else 0)
 
 
@@ -143,15 +138,21 @@ async def told_the_same(_fetch: Any, _tenant_id: UUID, writes: Sequence[Any]) ->
     return writes
 
 
-@pytest.mark.parametrize("kind", ["same", "other"])
-async def test_who_goes_away_in_the_turn_in_which_the_others_get_ready(tenant: TenantUnderTest, kind: str) -> None:
-    """It does not know of it yet, and nobody else has to: the other one writes alone."""
-    commits = tenant.database._company.commits
+async def one_of_two_that_goes_away(commits: GroupCommit, tenant: TenantUnderTest) -> asyncio.Task[Any]:
+    """It waits for the other one, is cancelled, and has not heard of that yet."""
     for _ in range(2):
         commits.expect(tenant.id)
     first = asyncio.create_task(commits.write(tenant.id, "same", "mine", told_the_same, no_matter))
     await asyncio.sleep(0)
     first.cancel()
+    return first
+
+
+@pytest.mark.parametrize("kind", ["same", "other"])
+async def test_who_goes_away_in_the_turn_in_which_the_others_get_ready(tenant: TenantUnderTest, kind: str) -> None:
+    """It does not know of it yet, and nobody else has to: the other one writes alone."""
+    commits = tenant.database._company.commits
+    first = await one_of_two_that_goes_away(commits, tenant)
     async with asyncio.timeout(LONG / 2):
         assert await commits.write(tenant.id, kind, "mine", told_the_same, no_matter) is Told.ALONE
     await asyncio.wait((first,))
@@ -165,12 +166,7 @@ async def test_who_waits_no_more_leaves_nothing_behind_for_those_who_come_later(
     """The end of the wait is not taken for theirs, who would then be unknown."""
     monkeypatch.setattr("db.group_commit.GATHERING_SECONDS", 0.005)
     commits = tenant.database._company.commits
-    for _ in range(2):
-        commits.expect(tenant.id)
-    first = asyncio.create_task(commits.write(tenant.id, "same", "mine", told_the_same, no_matter))
-    await asyncio.sleep(0)
-    first.cancel()
-    await asyncio.wait((first,))
+    await asyncio.wait((await one_of_two_that_goes_away(commits, tenant),))
     commits.leave(tenant.id)
     assert commits.is_idle
     commits.expect(tenant.id)
