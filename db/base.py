@@ -5,7 +5,7 @@ A table reads as its domain does; what follows from a declaration is added here,
 - a tenant's row has the primary key (tenant_id, id), and every reference is the composite
   (tenant_id, x_id) -> (tenant_id, id), so that a row that points into another tenant cannot exist;
 - every reference has an index that also pages: (tenant_id, x_id, id);
-- an enum is text with a check;
+- an enum is text with a check; the longest lists, and hashes, are checked by a domain;
 - a column's `doc` is its description in the GraphQL schema.
 """
 
@@ -37,13 +37,14 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, DOMAIN, JSONB, TIMESTAMP
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from db.enums import ENUMERATIONS
+from db.enums import ENUMERATIONS, ChangeRecordType
 from db.ids import created_at, new_id
+from db.version import SCHEMA
 
 JsonObject: TypeAlias = dict[str, Any]
 """An open JSON object, or one whose keys a GraphQL type names (decision 18)."""
@@ -240,24 +241,47 @@ def contains_index(name: str) -> Index:
     return Index(None, name, postgresql_using="gin")
 
 
-def _members(kind: EnumText) -> str:
-    return _listed(member.value for member in kind.enumeration)
-
-
 def _listed(values: Iterable[str]) -> str:
     return ", ".join(f"'{value}'" for value in values)
+
+
+_DOMAINS = {
+    "entity_name": f"VALUE IN ({_listed(ENTITY_NAMES)})",
+    "change_record_type": f"VALUE IN ({_listed(ChangeRecordType)})",
+    # Not `^[0-9a-f]{64}$`: the automaton that counts to 64 is built anew for every text.
+    "sha256": "octet_length(VALUE) = 64 AND VALUE !~ '[^0-9a-f]'",
+}
+"""What checks refer to instead of spelling it out.
+
+Postgres reads the checks of a table anew for every statement that writes to it, but those of a domain once a session;
+for a change record, the former took longer than to store it. The columns themselves are text, since clients take a
+domain for a type that they do not know.
+"""
+for _name, _check in _DOMAINS.items():
+    DOMAIN(_name, Text(), check=_check, constraint_name=_name, schema=SCHEMA, metadata=Model.metadata)
+_LISTS = {tuple(ENTITY_NAMES): "entity_name", tuple(ChangeRecordType): "change_record_type"}
+
+
+def in_domain(domain: str, *columns: str) -> str:
+    """The condition that these columns are absent or in a domain; where they are not, the error names the domain."""
+    return " AND ".join(f"{one} = {one}::{SCHEMA}.{domain}" for one in columns)
+
+
+def _is_one_of(name: str, values: Iterable[str]) -> str:
+    domain = _LISTS.get(tuple(values))
+    return f"{name} IN ({_listed(values)})" if domain is None else in_domain(domain, name)
 
 
 def _checks(table: Table) -> list[CheckConstraint]:
     checks = []
     for one in table.columns:
         if isinstance(one.type, EnumText):
-            checks.append(CheckConstraint(f"{one.name} IN ({_members(one.type)})", name=one.name))
+            checks.append(CheckConstraint(_is_one_of(one.name, one.type.enumeration), name=one.name))
         elif isinstance(one.type, ARRAY) and isinstance(one.type.item_type, EnumText):
-            members = _members(one.type.item_type)
+            members = _listed(one.type.item_type.enumeration)
             checks.append(CheckConstraint(f"{one.name} <@ ARRAY[{members}]", name=one.name))
         elif "one_of" in one.info:
-            checks.append(CheckConstraint(f"{one.name} IN ({_listed(one.info['one_of'])})", name=one.name))
+            checks.append(CheckConstraint(_is_one_of(one.name, one.info["one_of"]), name=one.name))
         elif "range" in one.info:
             low, high = one.info["range"]
             checks.append(CheckConstraint(f"{one.name} BETWEEN {low} AND {high}", name=one.name))

@@ -13,6 +13,7 @@ from db.base import (
     big_int,
     column,
     entity,
+    in_domain,
     index,
     json_object,
     money,
@@ -28,10 +29,7 @@ class ChangeRecord(TenantScoped, Noted, Model):
     __tablename__ = "change_records"
     __table_args__ = (
         CheckConstraint("actor_type <> 'SYSTEM' OR actor_id IS NULL", name="system_has_no_id"),
-        CheckConstraint(
-            "content_hash ~ '^[0-9a-f]{64}$' AND prev_hash ~ '^[0-9a-f]{64}$' AND hash ~ '^[0-9a-f]{64}$'",
-            name="hashes",
-        ),
+        CheckConstraint(in_domain("sha256", "content_hash", "prev_hash", "hash"), name="hashes"),
         CheckConstraint("seq >= 1", name="seq"),
         index("seq", unique=True),  # subscribers resume from it, and the chain is read along it
         index("target_entity", "target_id"),  # the history of a row

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Model, big_int, column, entity, json_any, json_object, name_text
+from db.base import Model, big_int, column, entity, in_domain, json_any, json_object, name_text
 from db.canonical import GENESIS
 
 SCHEMA: Final = "gateway"
@@ -34,7 +34,7 @@ class TenantCounters(TenantOwned, Model):
     __tablename__ = "tenant_counters"
     __table_args__ = (
         CheckConstraint("change_seq >= 0 AND event_seq >= 0", name="numbers"),
-        CheckConstraint("change_hash ~ '^[0-9a-f]{64}$' AND change_prev_hash ~ '^[0-9a-f]{64}$'", name="hashes"),
+        CheckConstraint(in_domain("sha256", "change_hash", "change_prev_hash"), name="hashes"),
         {"schema": SCHEMA},
     )
 

@@ -15,6 +15,7 @@ from db.base import (
     TenantScoped,
     column,
     contains_index,
+    in_domain,
     index,
     json_list,
     json_object,
@@ -63,7 +64,7 @@ class AgentVersion(TenantScoped, Changing, Noted, Model):
 
     __tablename__ = "agent_versions"
     __table_args__ = (
-        CheckConstraint("genome_hash ~ '^[0-9a-f]{64}$'", name="genome_hash"),
+        CheckConstraint(in_domain("sha256", "genome_hash"), name="genome_hash"),
         index("lifecycle_state"),  # the directory lists versions by state
         index("eval_status"),  # the evaluation board lists what waits or failed
         index("genome_hash"),  # the same genome gives the existing version back (GEN-7)

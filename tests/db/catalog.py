@@ -54,8 +54,10 @@ _QUERIES: Final = {
         SELECT c.oid::regclass::text, 'relkind ' || relkind::text
         FROM pg_class c WHERE {_OURS} AND relkind NOT IN ('r', 'p', 'i', 'I', 't')""",
     "type": """
-        SELECT oid::regtype::text, 'typtype ' || typtype::text
-        FROM pg_type WHERE typnamespace IN ('public'::regnamespace, 'gateway'::regnamespace)
+        SELECT t.oid::regtype::text, concat_ws(' ', 'typtype ' || typtype::text, (SELECT string_agg(
+            concat_ws(' ', conname, pg_get_constraintdef(c.oid)), ', ' ORDER BY conname)
+            FROM pg_constraint c WHERE contypid = t.oid))
+        FROM pg_type t WHERE typnamespace IN ('public'::regnamespace, 'gateway'::regnamespace)
             AND typtype IN ('e', 'd', 'r', 'm')""",
 }
 

@@ -82,6 +82,7 @@ DAMAGE = {
     "CREATE TABLE gateway.more (id int)": "table gateway.more\n",
     "CREATE SEQUENCE more": "other relation more\n",
     "CREATE TYPE mood AS ENUM ('good')": "type mood\n",
+    "ALTER DOMAIN gateway.sha256 DROP CONSTRAINT sha256": "type gateway.sha256\n",
     "DROP TRIGGER append_only ON change_records": "trigger change_records.append_only\n",
     "ALTER TABLE change_records DISABLE TRIGGER append_only": "enabled D\n",
     "DROP POLICY own_tenant ON tasks": "policy tasks.own_tenant\n",
