@@ -176,7 +176,13 @@ class PostgresLine:
             self._gateway.url,
             timeout=_ANSWER_SECONDS,
             command_timeout=_ANSWER_SECONDS,
-            server_settings={"application_name": "fleetgraph-doorbell", **self._gateway.server_settings},
+            server_settings={
+                "application_name": "fleetgraph-doorbell",
+                **self._gateway.server_settings,
+                # A NOTIFY is a transaction with a number of its own: its flush would be one more for each ring, and
+                # the next command's would wait for it. A ring need not outlive a crash: nobody is left to hear it.
+                "synchronous_commit": "off",
+            },
         )
         ended = asyncio.Event()
         connection.add_termination_listener(lambda _connection: ended.set())

@@ -16,7 +16,7 @@ from app.live.doorbell import Doorbell, Line, PostgresLine, _texts
 from app.live.nats_line import NatsLine
 from db import roles
 from db.bell import Feed
-from db.connections import Connections
+from db.connections import Connection, Connections
 from db.embedded import EmbeddedPostgres
 from db.ids import new_id
 from tests.app.live.nats import nats_server
@@ -91,6 +91,15 @@ async def test_many_rings_are_one_message_with_the_newest_number(connections: Co
         await until(lambda: (tenant, Feed.EVENTS, 2000) in other.rings)
         assert bell.sent <= 5
         assert [ring for ring in other.rings if ring[0] == tenant][-1] == (tenant, Feed.EVENTS, 2000)
+
+
+async def test_a_ring_waits_for_no_disk(connections: Connections) -> None:
+    """A NOTIFY commits a transaction: flushed, it would hold up the commands whose commits wait for the same log."""
+    durable = Connection(f"{connections.gateway.url}&synchronous_commit=on", connections.gateway.role)
+    line = PostgresLine(durable)
+    async with gateway(line):
+        assert line._connection is not None
+        assert await line._connection.fetchval("SHOW synchronous_commit") == "off"
 
 
 def test_no_text_is_longer_than_a_notify_takes() -> None:
