@@ -3,13 +3,19 @@
 A ring carries the tenant, the feed and a number, never a row: the database is the truth. This process hears it at
 once; the others by way of a line (Postgres' NOTIFY, or NATS), at most once every few milliseconds. A ring that is
 lost costs a second, since whoever follows a tenant also looks by itself.
+
+Every gateway says from time to time that it is there, and whoever has heard nobody for a while keeps its rings to
+itself: each costs a transaction. When it hears of somebody again, it says that it was silent, and who hears that takes
+it as a line that was restored.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
@@ -29,6 +35,8 @@ Heard: TypeAlias = Callable[[UUID, Feed, int | None], None]
 
 GAP_SECONDS: Final = 0.005
 """Least time from one message to the others to the next."""
+PRESENCE_SECONDS: Final = 5.0
+"""How often a gateway says that it is there; who was not heard for three times as long is gone."""
 _CHANNEL: Final = "fleetgraph_doorbell"
 RETRY_SECONDS: Final = 0.5
 """Pause before a line that broke is tried again; it grows."""
@@ -38,6 +46,8 @@ _SILENCE_SECONDS: Final = 20.0
 """How long the line to Postgres may be idle before it is asked whether it is still there."""
 _PER_NOTIFY: Final = 60
 """Rings of one NOTIFY, which takes 8,000 bytes (trap 29): each is 33 to 80 characters."""
+_WAS_SILENT: Final = "silent"
+"""Says among the rings that there may have been others until now."""
 
 Rings: TypeAlias = Mapping[tuple[UUID, Feed], int | None]
 
@@ -57,9 +67,18 @@ class Line(Protocol):
 class Doorbell:
     """This process's bell, and its end of the line to the others; the line may be missing."""
 
-    def __init__(self, line: Line | None = None, gap_seconds: float = GAP_SECONDS) -> None:
+    def __init__(
+        self,
+        line: Line | None = None,
+        gap_seconds: float = GAP_SECONDS,
+        presence_seconds: float = PRESENCE_SECONDS,
+    ) -> None:
         self._line = line
         self._gap = gap_seconds
+        self._presence = presence_seconds
+        self._others_until = math.inf
+        """When the others are gone, unless they are heard (`time.monotonic`); not before the line was up."""
+        self._was_silent = False
         self._own = secrets.token_hex(6)
         self._hear: list[Heard] = []
         self._restored: list[Callable[[], None]] = []
@@ -76,7 +95,7 @@ class Doorbell:
     def ring(self, tenant_id: UUID, feed: Feed, seq: int | None = None) -> None:
         """Something new is in a feed of the tenant, and committed. Never blocks, never fails."""
         self._tell(tenant_id, feed, seq)
-        if self._line is not None:
+        if self._line is not None and self._has_others():
             self._pending[tenant_id, feed] = _newer(self._pending.get((tenant_id, feed)), seq)
             self._wanted.set()
 
@@ -85,18 +104,25 @@ class Doorbell:
         if self._line is None:
             return
         line = asyncio.create_task(self._line.run(self._arrived, self._was_restored), name="doorbell-line")
+        presence = asyncio.create_task(self._stay(), name="doorbell-presence")
         try:
             await self._carry(self._line)
         finally:
-            await cancelled(line)
+            await cancelled(line, presence)
+
+    async def _stay(self) -> None:
+        while True:
+            await asyncio.sleep(self._presence)
+            self._wanted.set()
 
     async def _carry(self, line: Line) -> None:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            rings, self._pending = self._pending, {}
+            texts = _texts(self._own, self._pending, was_silent=self._was_silent)
+            self._pending, self._was_silent = {}, False
             try:
-                await line.send(_texts(self._own, rings))
+                await line.send(texts)
                 self.sent += 1
             except Exception as error:
                 # Those who were not told look by themselves, within a second.
@@ -107,8 +133,16 @@ class Doorbell:
         origin, _, rest = text.partition(" ")
         if origin == self._own:
             return
+        if not self._has_others():
+            self._was_silent = True
+            self._wanted.set()
+        self._expect_others()
+        said = rest.split()
+        if _WAS_SILENT in said:
+            said.remove(_WAS_SILENT)
+            self._tell_restored()
         try:
-            rings = [_read(one) for one in rest.split(" ")]
+            rings = [_read(one) for one in said]
         except ValueError:
             log.warning("doorbell_not_understood", length=len(text))
             return
@@ -120,8 +154,19 @@ class Doorbell:
             hear(tenant_id, feed, seq)
 
     def _was_restored(self) -> None:
+        self._expect_others()
+        self._wanted.set()
+        self._tell_restored()
+
+    def _tell_restored(self) -> None:
         for restored in self._restored:
             restored()
+
+    def _has_others(self) -> bool:
+        return time.monotonic() < self._others_until
+
+    def _expect_others(self) -> None:
+        self._others_until = time.monotonic() + 3 * self._presence
 
 
 _LETTERS: Final = {
@@ -138,9 +183,12 @@ def _newer(one: int | None, other: int | None) -> int | None:
     return other if one is None or (other is not None and other > one) else one
 
 
-def _texts(origin: str, rings: Rings) -> list[str]:
+def _texts(origin: str, rings: Rings, *, was_silent: bool = False) -> list[str]:
+    """At least one, which says that this gateway is there."""
     written = [f"{tenant.hex}{_LETTERS[feed]}{'' if seq is None else seq}" for (tenant, feed), seq in rings.items()]
-    parts = range(0, len(written), _PER_NOTIFY)
+    if was_silent:
+        written.append(_WAS_SILENT)
+    parts = range(0, max(len(written), 1), _PER_NOTIFY)
     return [" ".join([origin, *written[first : first + _PER_NOTIFY]]) for first in parts]
 
 

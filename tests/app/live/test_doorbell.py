@@ -45,9 +45,9 @@ async def until(condition: Callable[[], bool], seconds: float = 15) -> None:
 
 
 @asynccontextmanager
-async def gateway(line: Line, gap: float = 0.005) -> AsyncIterator[tuple[Doorbell, Ear]]:
+async def gateway(line: Line, gap: float = 0.005, presence: float = 5.0) -> AsyncIterator[tuple[Doorbell, Ear]]:
     """The bell of one gateway, its line up."""
-    bell = Doorbell(line, gap)
+    bell = Doorbell(line, gap, presence)
     ear = Ear(bell)
     running = asyncio.create_task(bell.run())
     try:
@@ -91,6 +91,36 @@ async def test_many_rings_are_one_message_with_the_newest_number(connections: Co
         await until(lambda: (tenant, Feed.EVENTS, 2000) in other.rings)
         assert bell.sent <= 5
         assert [ring for ring in other.rings if ring[0] == tenant][-1] == (tenant, Feed.EVENTS, 2000)
+
+
+async def test_who_is_alone_keeps_its_rings_to_itself(connections: Connections) -> None:
+    """A NOTIFY is a transaction: where nobody listens, commands do not pay for it."""
+    async with gateway(PostgresLine(connections.gateway), presence=0.5) as (bell, own):
+        async with gateway(PostgresLine(connections.gateway), presence=0.5) as (_, other):
+            tenant = new_id()
+            await asyncio.sleep(2)  # neither takes the other for gone while it says nothing else
+            bell.ring(tenant, Feed.EVENTS, 1)
+            await until(lambda: (tenant, Feed.EVENTS, 1) in other.rings)
+        await until(lambda: not bell._has_others())
+        before = bell.sent
+        for number in range(2, 200):
+            bell.ring(tenant, Feed.EVENTS, number)
+            await asyncio.sleep(0.005)
+        assert bell.sent - before < 10  # that it is there, twice a second
+        assert own.rings[-1] == (tenant, Feed.EVENTS, 199)
+
+
+async def test_who_comes_hears_that_it_may_have_missed_something(connections: Connections) -> None:
+    """Between the newcomer's first moment on the line, and that in which the other hears of it."""
+    async with gateway(PostgresLine(connections.gateway), presence=0.5) as (bell, own):
+        await until(lambda: not bell._has_others())
+        before = own.restored
+        async with gateway(PostgresLine(connections.gateway), presence=0.5) as (_, other):
+            await until(lambda: other.restored >= 2)
+            tenant = new_id()
+            bell.ring(tenant, Feed.ROWS)
+            await until(lambda: (tenant, Feed.ROWS, None) in other.rings)
+            assert own.restored == before  # the newcomer rang from the beginning
 
 
 async def test_a_ring_waits_for_no_disk(connections: Connections) -> None:
