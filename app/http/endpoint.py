@@ -51,7 +51,7 @@ from app.http.headers import RequestHeaders
 from app.http.limits import EdgeLimits
 from app.http.negotiation import RESPONSES, STATUS, Media, negotiate, negotiate_stream, retry_after, status_of
 from app.http.repeated import Repeated
-from app.http.request_id import LATER, WHOLE, request_id
+from app.http.request_id import LATER, WHOLE, Answer, request_id
 from app.http.sockets import Sockets
 from app.http.streaming import stream, until_gone
 from app.http.streams import Message, Outbox, SourceStreams, Stream, Streams
@@ -167,7 +167,9 @@ class GraphQLEndpoint:
                 reply = msgspec.structs.replace(
                     reply, body=packed, headers={**reply.headers, "Content-Encoding": encoding}
                 )
-        await _send(reply, send, whole=WHOLE in scope)
+        sent = _headers(reply)
+        if not (isinstance(send, Answer) and send.whole(reply.status, sent, reply.body)):
+            await _send(reply, sent, send, whole=WHOLE in scope)
 
     def _offers(self, method: str) -> Sequence[Media]:
         return (*RESPONSES, Media.HTML) if method == "GET" and self._page is not None else RESPONSES
@@ -345,11 +347,14 @@ _USUAL: Final[Mapping[Media, tuple[tuple[bytes, bytes], ...]]] = {
 """Headers of every answer of a media type."""
 
 
-async def _send(reply: Reply, send: Send, *, whole: bool) -> None:
-    headers = _USUAL[reply.media]
-    if reply.headers:
-        own = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
-        headers = (*headers, *own)
+def _headers(reply: Reply) -> tuple[tuple[bytes, bytes], ...]:
+    if not reply.headers:
+        return _USUAL[reply.media]
+    own = ((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items())
+    return (*_USUAL[reply.media], *own)
+
+
+async def _send(reply: Reply, headers: tuple[tuple[bytes, bytes], ...], send: Send, *, whole: bool) -> None:
     if whole:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers, WHOLE: reply.body})
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -37,6 +38,45 @@ def request_id(scope: Scope) -> str:
     return made
 
 
+class Answer:
+    """`send` of one request: the answer gets its id and the headers that all have."""
+
+    __slots__ = ("_at_once", "_identity", "_send", "status")
+
+    def __init__(self, send: Send, at_once: Callable[[int, bytes, bytes], bool] | None, identity: str) -> None:
+        self._send = send
+        self._at_once = at_once
+        self._identity = identity
+        self.status = 0
+        """0 while there is no answer."""
+
+    async def __call__(self, message: Message) -> None:
+        """As ASGI has it, and as `WHOLE` says."""
+        if message["type"] != "http.response.start":
+            await self._send(message)
+            return
+        usual = message["headers"]
+        body: bytes | None = message.pop(WHOLE, None)
+        if body is not None and self.whole(message["status"], tuple(usual), body):
+            return
+        self.status = message["status"]
+        own = [] if body is None else [(b"content-length", b"%d" % len(body))]
+        message["headers"] = [*safe(usual), *own, (b"x-request-id", self._identity.encode("ascii"))]
+        await self._send(message)
+        if body is not None:
+            await self._send({"type": "http.response.body", "body": body})
+
+    def whole(self, status: int, headers: tuple[tuple[bytes, bytes], ...], body: bytes) -> bool:
+        """Send the whole answer now; whether that could be done. For who has this very object, and no wrapper of it."""
+        if self._at_once is None:
+            return False
+        own = b"content-length: %d\r\nx-request-id: %b\r\n" % (len(body), self._identity.encode("ascii"))
+        if not self._at_once(status, safe_lines(headers) + own, body):
+            return False
+        self.status = status
+        return True
+
+
 class RequestId:
     """An ASGI wrapper, the outermost: gives the request its id and its answer the headers that all have, and logs it
     when it is over.
@@ -67,40 +107,18 @@ class RequestId:
                 REQUEST_ID.reset(bound)
             return
         started = time.perf_counter()
-        status = 0
-
         # Taken out: it refers to the request, which would then refer to itself and be left to the garbage collector.
-        at_once = scope.get("extensions", {}).pop(WHOLE, None)
+        answer = Answer(send, scope.get("extensions", {}).pop(WHOLE, None), identity)
         scope[WHOLE] = True
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] != "http.response.start":
-                await send(message)
-                return
-            status, usual, name = message["status"], message["headers"], identity.encode("ascii")
-            body: bytes | None = message.pop(WHOLE, None)
-            if body is None:
-                message["headers"] = [*safe(usual), (b"x-request-id", name)]
-                await send(message)
-                return
-            if at_once is not None:
-                own = b"content-length: %d\r\nx-request-id: %b\r\n" % (len(body), name)
-                if at_once(status, safe_lines(usual) + own, body):
-                    return
-            message["headers"] = [*safe(usual), (b"content-length", b"%d" % len(body)), (b"x-request-id", name)]
-            await send(message)
-            await send({"type": "http.response.body", "body": body})
-
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, answer)
         finally:
-            if self._worth_a_line(scope["path"], status):
+            if self._worth_a_line(scope["path"], answer.status):
                 log.info(
                     "request",
                     method=scope["method"],
                     path=scope["path"],
-                    status=status or None,
+                    status=answer.status or None,
                     milliseconds=round((time.perf_counter() - started) * 1000, 2),
                 )
             ORIGIN.reset(placed)

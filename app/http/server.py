@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sized
 from functools import partial
 from typing import Any, Final
 
 import structlog
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -22,6 +23,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.http")
 
 AFTERWARDS_SECONDS: Final = 0.005
 """How long log lines and figures of a request may wait for those of others."""
+_OF_PROXIES: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
+"""All that uvicorn's wrapper for proxies looks at."""
 TEXTS: Final = "fleetgraph.texts"
 """Key in a socket's ``scope["extensions"]``: several texts may be sent at once."""
 
@@ -29,7 +32,7 @@ TEXTS: Final = "fleetgraph.texts"
 class HttpProtocol(HttpToolsProtocol):
     """Uvicorn's protocol of HTTP, with two things more: `scope["extensions"][WHOLE]` sends a whole answer with one
     write, where ASGI's two messages become two, and with them two packets; and what is called by way of `[LATER]` holds
-    up no answer.
+    up no answer. Requests that no proxy has touched pass by the wrapper for those that one has.
     """
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -37,20 +40,26 @@ class HttpProtocol(HttpToolsProtocol):
         scope["extensions"] = {WHOLE: partial(_send_whole, cycle)}
         if (afterwards := getattr(self.server_state, "afterwards", None)) is not None:
             scope["extensions"][LATER] = afterwards.add
+        if isinstance(app, ProxyHeadersMiddleware) and _OF_PROXIES.isdisjoint([name for name, _ in scope["headers"]]):
+            app = app.app
         super()._start_asgi_task(cycle, app)
 
 
 class Afterwards:
-    """What each request leaves to be done is done for all of them together, a moment later: it holds up no answer, and
-    takes half as long as it would one by one, in between other things."""
+    """What each request leaves to be done holds up no answer. Where others are under way it is done for all of them
+    together, a moment later, which takes half as long as one by one; else at once, while the client reads the answer.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, under_way: Sized = ()) -> None:
+        """`under_way` are the requests that are, the one that leaves something among them."""
+        self._under_way = under_way
         self._left: list[tuple[Callable[[Any], None], Any]] = []
 
     def add(self, function: Callable[[Any], None], argument: Any) -> None:
         """Call the function soon."""
         if not self._left:
-            asyncio.get_running_loop().call_later(AFTERWARDS_SECONDS, self.run)
+            seconds = AFTERWARDS_SECONDS if len(self._under_way) > 1 else 0
+            asyncio.get_running_loop().call_later(seconds, self.run)
         self._left.append((function, argument))
 
     def run(self) -> None:
@@ -156,7 +165,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._drain = drain
         self._seconds = seconds
-        self._afterwards = Afterwards()
+        self._afterwards = Afterwards(self.server_state.tasks)
         state: Any = self.server_state  # which is what the protocols are given
         state.afterwards = self._afterwards
 

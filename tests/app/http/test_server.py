@@ -8,9 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 import structlog
+from starlette.types import Receive, Scope, Send
 
 from app.graph.execution import Report
 from app.http import server
+from app.http.endpoint import GraphQLEndpoint
 from app.http.server import Afterwards
 from db.connections import Connections
 from tests.app.live.gateway import running
@@ -41,6 +43,24 @@ async def test_what_is_left_is_done_together_in_its_order_and_all_of_it(monkeypa
     assert done == [0, 1, 3, 4]
 
 
+async def test_what_one_alone_leaves_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its client reads the answer; nobody waits for that."""
+    monkeypatch.setattr(server, "AFTERWARDS_SECONDS", 60)
+    done: list[int] = []
+    under_way = {"it"}
+    afterwards = Afterwards(under_way)
+    afterwards.add(done.append, 1)
+    assert done == []
+    await asyncio.sleep(0.01)
+    assert done == [1]
+    under_way.add("another")
+    afterwards.add(done.append, 2)
+    await asyncio.sleep(0.01)
+    assert done == [1]
+    afterwards.run()
+    assert done == [1, 2]
+
+
 async def test_an_operation_is_reported_after_its_answer_and_before_the_server_is_gone(
     connections: Connections, tmp_path: Path, tenant: TenantUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,9 +69,51 @@ async def test_an_operation_is_reported_after_its_answer_and_before_the_server_i
     reports: list[Report] = []
     async with running(connections, tmp_path) as gateway:
         gateway.application.gateway.executor.observe = reports.append  # type: ignore[misc]
-        headers = {"Authorization": f"Bearer {await gateway.token(tenant)}"}
+        token = await gateway.token(tenant)
+        headers = {"Authorization": f"Bearer {token}"}
+        _, other = await asyncio.open_connection("127.0.0.1", gateway.port)
+        head = f"Host: h\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: 9"
+        other.write(f"POST /graphql HTTP/1.1\r\n{head}\r\n\r\n".encode())  # and its body does not come
+        async with asyncio.timeout(10):
+            while not gateway.server.server_state.tasks:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         async with httpx.AsyncClient() as client:
             found = await client.post(gateway.url, json={"query": "{ projects { totalCount } }"}, headers=headers)
         assert found.json()["data"] == {"projects": {"totalCount": 1}}
+        await asyncio.sleep(0.05)
         assert not reports
+        other.close()
     assert [report.outcome.code for report in reports] == ["OK"]
+
+
+@pytest.mark.parametrize("forwarded", [None, "203.0.113.7"])
+async def test_the_client_behind_a_proxy_is_the_client(
+    forwarded: str | None, connections: Connections, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy on this machine is trusted; requests without its headers take a shorter way."""
+    clients: list[str] = []
+    original = GraphQLEndpoint.__call__
+
+    async def seen(self: GraphQLEndpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        clients.append(scope["client"][0])
+        await original(self, scope, receive, send)
+
+    monkeypatch.setattr(GraphQLEndpoint, "__call__", seen)
+    headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+    async with running(connections, tmp_path) as gateway, httpx.AsyncClient() as client:
+        await client.post(gateway.url, json={"query": "{ __typename }"}, headers=headers)
+    assert clients == [forwarded or "127.0.0.1"]
+
+
+async def test_a_page_of_an_allowed_origin_is_answered(connections: Connections, tmp_path: Path) -> None:
+    """Its headers are added on the way to the client, which the whole answer takes with one write."""
+    origin = "https://console.example"
+    async with (
+        running(connections, tmp_path, allowed_origins=(origin,)) as gateway,
+        httpx.AsyncClient() as client,
+    ):
+        answer = await client.post(gateway.url, json={"query": "{ __typename }"}, headers={"Origin": origin})
+        assert answer.status_code == 401
+        assert answer.headers["access-control-allow-origin"] == origin
+        assert answer.headers["x-request-id"]
+        assert int(answer.headers["content-length"]) == len(answer.content)
