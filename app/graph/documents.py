@@ -20,8 +20,6 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
-    GraphQLInputType,
-    GraphQLLeafType,
     GraphQLSchema,
     GraphQLSyntaxError,
     OperationDefinitionNode,
@@ -29,8 +27,6 @@ from graphql import (
     SelectionSetNode,
     VariableNode,
     Visitor,
-    get_nullable_type,
-    is_leaf_type,
     parse,
     specified_rules,
     validate,
@@ -40,6 +36,7 @@ from graphql.execution.get_variable_signature import GraphQLVariableSignature, g
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
+from app.graph.coercion import Coerce, coercion_of
 from app.graph.errors import BadUserInput, ErrorCode, OperationTooComplex, ParseFailed, PersistedQueryNotFound
 from app.graph.limits import Limits, Measures, Meter, TypeUse
 from app.graph.pricing import Prices
@@ -76,10 +73,8 @@ class Operation:
     kind: OperationType
     """Query, mutation or subscription."""
     measures: Measures
-    signatures: Sequence[GraphQLVariableSignature]
-    """Its variables' names and types."""
-    leaves: Sequence[GraphQLLeafType | None]
-    """Of each variable its scalar or enum, null or not; None where it is no such."""
+    variables: Sequence[tuple[GraphQLVariableSignature, Coerce]]
+    """Its variables' names and types, and what coerces their values."""
     deciding: tuple[str, ...]
     """Variables that decide what the selection holds: those of `@skip` and `@include`."""
     readers: set[Hashable] = field(default_factory=set, compare=False, repr=False)
@@ -280,16 +275,14 @@ class Documents:
         for found in definitions:
             name = found.name.value if found.name else None
             signatures = [get_variable_signature(self._schema, one) for one in found.variable_definitions or ()]
-            good = [one for one in signatures if isinstance(one, GraphQLVariableSignature)]  # validation saw to it
-            leaves = [_leaf(one.type) for one in good]
+            variables = [
+                (one, coercion_of(one.type))
+                for one in signatures
+                if isinstance(one, GraphQLVariableSignature)  # validation saw to it
+            ]
             deciding = _deciding(found, fragments)
-            operations[name] = Operation(document, found, name, found.operation, measures[name], good, leaves, deciding)
+            operations[name] = Operation(document, found, name, found.operation, measures[name], variables, deciding)
         return document
-
-
-def _leaf(kind: GraphQLInputType) -> GraphQLLeafType | None:
-    inner = get_nullable_type(kind)
-    return inner if is_leaf_type(inner) else None
 
 
 def _digest(text: str) -> str:

@@ -13,8 +13,9 @@ a command's own defaults hold; an explicit null is None.
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import strawberry
@@ -73,6 +74,11 @@ class InputField:
     given: Given
     nested: str | None
 
+    @cached_property
+    def api_name(self) -> str:
+        """As the schema names it."""
+        return camel(self.name)
+
 
 INPUTS: Final[dict[str, tuple[InputField, ...]]] = {}
 """The fields of every input type by its name."""
@@ -121,14 +127,11 @@ class OverLong(Exception):
 def arguments_of(input_name: str, value: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     """The command's arguments for what a client sent. Raises BadUserInput for an id or a text that is none, and
     OverLong."""
-    return dict(_arguments(input_name, value, path))
-
-
-def _arguments(input_name: str, value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
-    for one in INPUTS[input_name]:
-        name = camel(one.name)
-        if name in value:
-            yield one.name, _parsed(one, value[name], f"{path}{name}")
+    return {
+        one.name: _parsed(one, value[one.api_name], f"{path}{one.api_name}")
+        for one in INPUTS[input_name]
+        if one.api_name in value
+    }
 
 
 def _parsed(one: InputField, value: Any, path: str) -> Any:

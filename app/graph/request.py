@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from graphql import GraphQLSchema, Undefined, coerce_input_value, get_named_type, is_input_object_type
+from graphql import GraphQLSchema
 from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
 
 from app.graph.documents import Operation, Refused
@@ -82,26 +82,20 @@ class Question:
 
 
 def simple_values(operation: Operation, given: Mapping[str, Any]) -> VariableValues | None:
-    """The variables' values where each is given, good and no input object: what graphql-core would make of them.
+    """The variables' values where each is given and good: what graphql-core would make of them.
 
     None for everything else, which is graphql-core's to judge.
     """
     sources: dict[str, VariableValueSource] = {}
-    coerced: dict[str, Any] = {}
-    for signature, leaf in zip(operation.signatures, operation.leaves, strict=True):
-        value = given.get(signature.name, Undefined)
-        if value is Undefined:
+    found: dict[str, Any] = {}
+    for signature, coerce in operation.variables:
+        name = signature.name
+        if name not in given:
             return None
-        if leaf is not None and value is not None:
-            try:
-                found = leaf.coerce_input_value(value)
-            except Exception:  # whatever is wrong with it, graphql-core says it better
-                return None
-        elif is_input_object_type(get_named_type(signature.type)):
+        value = given[name]
+        try:
+            found[name] = coerce(value, 0)
+        except Exception:  # whatever is wrong with it, graphql-core says it better
             return None
-        else:
-            found = coerce_input_value(value, signature.type)
-        if found is Undefined:
-            return None
-        sources[signature.name], coerced[signature.name] = VariableValueSource(signature, value), found
-    return VariableValues(sources, coerced)
+        sources[name] = VariableValueSource(signature, value)
+    return VariableValues(sources, found)
