@@ -42,7 +42,7 @@ def serialized(value: Any) -> bytes:
     Most values have no fractions, and keys of ASCII alone. For them orjson writes the very same bytes, in a fortieth of
     the time; where the two could differ, in the form of a fraction or the order of keys, rfc8785 decides.
     """
-    if _is_simple(value):
+    if is_simple(value):
         try:
             return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
         except orjson.JSONEncodeError:  # a lone surrogate, or too deep: rfc8785 says what is wrong, or can do it
@@ -50,7 +50,8 @@ def serialized(value: Any) -> bytes:
     return rfc8785.dumps(value)
 
 
-def _is_simple(value: Any) -> bool:
+def is_simple(value: Any) -> bool:
+    """Whether orjson, with sorted keys, writes the canonical text of this JSON value, or refuses to write it."""
     within = [value]
     for one in within:  # which grows meanwhile: however deep the value, this goes no deeper
         kind = type(one)

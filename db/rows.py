@@ -12,7 +12,8 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 from sqlalchemy import ARRAY, Column, Float, Numeric, func, inspect
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapper, make_transient_to_detached
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.attributes import instance_state
 
 from db.base import Model
 from db.texts import DIALECT
@@ -45,6 +46,7 @@ class KeyedRows(Generic[M]):
         quote = DIALECT.identifier_preparer.quote
         attributes = {one.key: one.columns[0] for one in mapper.column_attrs if not one.deferred}
         self._new = mapper.class_manager.new_instance
+        self._identity_key = mapper.identity_key_from_primary_key
         self._columns: Mapping[str, Column[Any]] = cast("Mapping[str, Column[Any]]", attributes)
         self._names = tuple(attributes)
         self.id_place: Final = self._names.index("id")
@@ -55,6 +57,7 @@ class KeyedRows(Generic[M]):
         self._touched = [
             f"{quote(one.name)} = now()" for one in self._columns.values() if one.onupdate is not None and _is_now(one)
         ]
+        self._lasting = [(key, str(one.name)) for key, one in self._columns.items() if one.onupdate is None]
         self.is_plain: Final = all(one.onupdate is None or _is_now(one) for one in self._columns.values())
         """Whether nothing is set along with a change but the time of it."""
         listed = ", ".join(quote(one.name) for one in self._columns.values())
@@ -80,7 +83,8 @@ class KeyedRows(Generic[M]):
         values.update(zip(self._names, record, strict=True))
         for key, made in self._made:
             values[key] = made(values[key])
-        make_transient_to_detached(row)
+        # As `make_transient_to_detached`, for a row that lacks nothing but what is loaded when somebody looks at it.
+        instance_state(row).key = self._identity_key((values["tenant_id"], values["id"]))
         return row
 
     def changes(self, row: M) -> dict[str, Any]:
@@ -118,7 +122,7 @@ class KeyedRows(Generic[M]):
     def known(self, row: M) -> dict[str, Any]:
         """The columns of a row whose changes were stored, but for those that the database has set along with them."""
         values = row.__dict__
-        return {one.name: values[key] for key, one in self._columns.items() if one.onupdate is None}
+        return {name: values[key] for key, name in self._lasting}
 
     def arguments(self, row: M, changes: Mapping[str, Any]) -> list[Any]:
         """The id and the values, as `update` takes them."""

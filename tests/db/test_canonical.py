@@ -9,7 +9,7 @@ import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from db.canonical import _is_simple, serialized
+from db.canonical import is_simple, serialized
 
 keys = st.text(st.characters(max_codepoint=127), max_size=5) | st.text("aé\ufb33😀\ud800", max_size=3)
 values = st.recursive(
@@ -54,9 +54,9 @@ def test_deep_values_are_written_too() -> None:
 
 @pytest.mark.parametrize("value", [1.5, {"é": 1}, 2**53, ["a", {"b": 2.0}]])
 def test_where_the_two_could_differ_the_library_decides(value: Any) -> None:
-    assert not _is_simple(value)
+    assert not is_simple(value)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers(-100, 100) | st.text("aé"), st.lists, max_leaves=5))
 def test_what_has_neither_fractions_nor_such_keys_goes_the_quick_way(value: Any) -> None:
-    assert _is_simple({"key": value})
+    assert is_simple({"key": value})

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, inspect, select
 
 from db import models
 from db.base import Model, TenantScoped
@@ -22,6 +22,12 @@ from tests.conftest import Demo, TenantUnderTest
 from tests.heard import heard
 
 KEYED: list[type[Any]] = [one.class_ for one in Model.registry.mappers if issubclass(one.class_, TenantScoped)]
+
+
+@pytest.mark.parametrize("model", sorted(KEYED, key=str))
+def test_the_orm_knows_a_row_by_tenant_and_id(model: type[Any]) -> None:
+    """In this order: the rows that are made here say so of themselves."""
+    assert [one.key for one in inspect(model).primary_key] == ["tenant_id", "id"]
 
 
 async def seen(tenant: TenantUnderTest, model: type[Model], row_id: Any) -> Any:

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 from graphql import (
-    GraphQLEnumType,
     GraphQLInputObjectType,
     GraphQLInputType,
     GraphQLNamedType,
@@ -75,7 +74,7 @@ def some(kind: GraphQLInputType, chance: Random, depth: int = 0) -> Any:
             for name in names
         }
     if is_enum_type(kind):
-        return chance.choice(list(cast(GraphQLEnumType, kind).values))
+        return chance.choice(list(kind.values))
     return chance.choice(LEAVES.get(cast(GraphQLNamedType, kind).name, ODD))
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from asyncpg.pgproto import pgproto
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
@@ -29,6 +30,7 @@ from db.logs import (
     content_hash,
     verify_chain,
 )
+from db.logs.changes import _canonical, _moment, _text
 from db.models.gateway import TenantCounters
 from db.session import Database
 from tests.conftest import TenantUnderTest
@@ -144,6 +146,44 @@ async def test_what_is_stored_has_the_hash_of_what_was_given(tenant: TenantUnder
     for record, row in zip(records, rows, strict=False):
         as_given = {name: getattr(record, name) for name in CONTENT_FIELDS if name != "tenant_id"}
         assert row["content_hash"] == content_hash({**as_given, "tenant_id": tenant.id})
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {
+            "target_id": pgproto.UUID(str(new_id())),
+            "actor_type": ActorType.HUMAN,
+            "actor_id": pgproto.UUID(str(new_id())),
+        },
+        {"before_state": {"b": None, "a": {"z": [1, "x"], "y": True}}, "after_state": {}, "metadata": {"n": -1}},
+        {"before_state": {"id": new_id(), "at": datetime(2026, 1, 1, 1, tzinfo=UTC), "kind": ActorType.AGENT}},
+        {"after_state": {"half": 0.5, "whole": 2.0, "large": 2**70}},
+        {"after_state": STRANGE, "metadata": {"\u20ac": 1, "\U0001f98a": 2, "\ufb33": 3}},
+        {"reason": '\u00e9\n"\U0001f98a', "summary": "", "evidence_links": ["https://a.example/1"]},
+        {"timestamp": datetime(2026, 3, 1, 12, 0, 0, 987_999, tzinfo=timezone(timedelta(hours=2)))},
+    ],
+)
+def test_the_short_way_writes_the_very_same_text(columns: dict[str, Any]) -> None:
+    """Most records take it; an auditor knows the other one."""
+    record, tenant_id = draft(**columns), new_id()
+    given = {name: getattr(record, name) for name in CONTENT_FIELDS if name != "tenant_id"}
+    assert _text(record, tenant_id) == _canonical({**given, "tenant_id": tenant_id})
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (datetime(2026, 1, 31, 12, tzinfo=UTC), "2026-01-31T12:00:00.000Z"),
+        (datetime(2026, 1, 31, 1, 2, 3, 45_999, tzinfo=timezone(timedelta(hours=2))), "2026-01-30T23:02:03.045Z"),
+        (datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), "1969-12-31T23:59:59.999Z"),
+        (datetime(999, 1, 1, tzinfo=UTC), "999-01-01T00:00:00.000Z"),
+    ],
+)
+def test_times_are_written_as_ever(moment: datetime, text: str) -> None:
+    """A record's hash is of this text: another form would break every chain."""
+    assert _moment(moment) == text
 
 
 def _change(rows: Rows, seq: int, **values: Any) -> Rows:
