@@ -21,6 +21,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    Column,
     Dialect,
     Double,
     ForeignKey,
@@ -262,26 +263,29 @@ for _name, _check in _DOMAINS.items():
 _LISTS = {tuple(ENTITY_NAMES): "entity_name", tuple(ChangeRecordType): "change_record_type"}
 
 
-def in_domain(domain: str, *columns: str) -> str:
-    """The condition that these columns are absent or in a domain; where they are not, the error names the domain."""
-    return " AND ".join(f"{one} = {one}::{SCHEMA}.{domain}" for one in columns)
+def in_domain(domain: str, *columns: str, nullable: bool = False) -> str:
+    """The condition that these columns are in a domain; where they are not, the error names the domain."""
+    condition = "{0} = {0}::{1}" if nullable else "{0}::{1} IS NOT NULL"  # of which the latter is the shorter to read
+    return " AND ".join(condition.format(one, f"{SCHEMA}.{domain}") for one in columns)
 
 
-def _is_one_of(name: str, values: Iterable[str]) -> str:
+def _is_one_of(one: Column[Any], values: Iterable[str]) -> str:
     domain = _LISTS.get(tuple(values))
-    return f"{name} IN ({_listed(values)})" if domain is None else in_domain(domain, name)
+    if domain is None:
+        return f"{one.name} IN ({_listed(values)})"
+    return in_domain(domain, one.name, nullable=bool(one.nullable))
 
 
 def _checks(table: Table) -> list[CheckConstraint]:
     checks = []
     for one in table.columns:
         if isinstance(one.type, EnumText):
-            checks.append(CheckConstraint(_is_one_of(one.name, one.type.enumeration), name=one.name))
+            checks.append(CheckConstraint(_is_one_of(one, one.type.enumeration), name=one.name))
         elif isinstance(one.type, ARRAY) and isinstance(one.type.item_type, EnumText):
             members = _listed(one.type.item_type.enumeration)
             checks.append(CheckConstraint(f"{one.name} <@ ARRAY[{members}]", name=one.name))
         elif "one_of" in one.info:
-            checks.append(CheckConstraint(_is_one_of(one.name, one.info["one_of"]), name=one.name))
+            checks.append(CheckConstraint(_is_one_of(one, one.info["one_of"]), name=one.name))
         elif "range" in one.info:
             low, high = one.info["range"]
             checks.append(CheckConstraint(f"{one.name} BETWEEN {low} AND {high}", name=one.name))

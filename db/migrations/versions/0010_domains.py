@@ -55,28 +55,34 @@ _HASHES = {
 }
 
 
+_NULLABLE = "approval_records"
+"""The table whose column may be absent."""
+
+
 def upgrade() -> None:
     """Make the domains, and have the checks refer to them."""
     for domain, check in _DOMAINS.items():
         op.execute(f"CREATE DOMAIN gateway.{domain} AS text CONSTRAINT {domain} CHECK ({check})")
-    _replace(lambda column, domain: f"{column} = {column}::gateway.{domain}")
+    for table in _CHECKS:
+        form = "{0} = {0}::gateway.{1}" if table == _NULLABLE else "{0}::gateway.{1} IS NOT NULL"
+        _replace(table, form.format)
 
 
 def downgrade() -> None:
     """Have the checks say it themselves."""
     spelled = {**_DOMAINS, "sha256": "VALUE ~ '^[0-9a-f]{64}$'"}
-    _replace(lambda column, domain: spelled[domain].replace("VALUE", column))
+    for table in _CHECKS:
+        _replace(table, lambda column, domain: spelled[domain].replace("VALUE", column))
     for domain in _DOMAINS:
         op.execute(f"DROP DOMAIN gateway.{domain}")
 
 
-def _replace(condition: Callable[[str, str], str]) -> None:
-    """Put checks in the place of the old ones; `condition` says it of a column and a domain."""
-    for table, checks in _CHECKS.items():
-        changes = []
-        for name, domain in checks.items():
-            check = f"ck_{table.rpartition('.')[2]}_{name}"
-            columns = _HASHES[table] if name == "hashes" else [name]
-            said = " AND ".join(condition(column, domain) for column in columns)
-            changes += [f"DROP CONSTRAINT {check}", f"ADD CONSTRAINT {check} CHECK ({said})"]
-        op.execute(f"ALTER TABLE {table} {', '.join(changes)}")
+def _replace(table: str, condition: Callable[[str, str], str]) -> None:
+    """Put checks in the place of a table's old ones; `condition` says it of a column and a domain."""
+    changes = []
+    for name, domain in _CHECKS[table].items():
+        check = f"ck_{table.rpartition('.')[2]}_{name}"
+        columns = _HASHES[table] if name == "hashes" else [name]
+        said = " AND ".join(condition(column, domain) for column in columns)
+        changes += [f"DROP CONSTRAINT {check}", f"ADD CONSTRAINT {check} CHECK ({said})"]
+    op.execute(f"ALTER TABLE {table} {', '.join(changes)}")
