@@ -7,20 +7,18 @@ functions want READ COMMITTED, and leave committing to the caller.
 """
 
 from db.logs.changes import (
-    CONTENT_FIELDS,
     FIRST_OF_UPDATE,
     AppendedChange,
     ChainFault,
     ChainHead,
-    ChangeDraft,
     append_change_records,
     append_change_records_by,
     append_with_update,
     append_with_updates,
-    content_hash,
     known_columns,
     verify_chain,
 )
+from db.logs.content import CONTENT_FIELDS, ChangeDraft, content_hash
 from db.logs.events import (
     CHUNK,
     EVENT_COLUMNS,

@@ -2,92 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import StrEnum
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.base import ENTITY_NAMES, JsonObject
-from db.canonical import GENESIS, SAFE_INTEGER, is_simple, serialized
-from db.enums import ActorType, ChangeRecordType
-from db.ids import EPOCH, created_at, new_id
-from db.logs.checks import check_timestamp, no_counters
+from db.canonical import GENESIS
+from db.ids import created_at
+from db.logs.checks import no_counters
+from db.logs.content import CONTENT, ChangeDraft, content_hash, fields_of, text_of
 from db.logs.sending import Fetch, fetch_by
 from db.rows import UpdateOfSeveral
-
-_CONTENT: Final = {
-    "id": "uuid",
-    "tenant_id": "uuid",
-    "type": "text",
-    "actor_type": "text",
-    "actor_id": "uuid",
-    "target_entity": "text",
-    "target_id": "uuid",
-    "before_state": "jsonb",
-    "after_state": "jsonb",
-    "reason": "text",
-    "evidence_links": "text[]",
-    "timestamp": "timestamptz",
-    "project_id": "uuid",
-    "instance_id": "uuid",
-    "version_id": "uuid",
-    "summary": "text",
-    "idempotency_key": "text",
-    "caused_by_id": "uuid",
-    "metadata": "jsonb",
-}
-
-CONTENT_FIELDS: Final = tuple(_CONTENT)
-"""Columns of a change record that its content hash covers: all but `created_at`, which the id carries, and the chain's
-own. The canonical text is the RFC 8785 form of one object with exactly these keys, absent values as null; ids as
-hyphenated lower-case text, `timestamp` in UTC as `2026-01-31T12:00:00.000Z`. Whole numbers beyond 2^53 count as the
-double next to them, as they do to every reader of JSON that follows RFC 8785."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeDraft:
-    """A change record before it has its number. The names are the columns' (db/models/audit.py).
-
-    `timestamp` is when the change took effect; the row counts as made at the time that `id` carries. Raises ValueError
-    for an unknown `target_entity`, a timestamp without a zone, and a SYSTEM actor with an id.
-    """
-
-    type: ChangeRecordType
-    actor_type: ActorType
-    target_entity: str
-    target_id: UUID
-    actor_id: UUID | None = None
-    before_state: JsonObject | None = None
-    after_state: JsonObject | None = None
-    reason: str | None = None
-    evidence_links: Sequence[str] | None = None
-    timestamp: datetime = field(default_factory=lambda: datetime.now(UTC))
-    project_id: UUID | None = None
-    instance_id: UUID | None = None
-    version_id: UUID | None = None
-    summary: str | None = None
-    idempotency_key: str | None = None
-    caused_by_id: UUID | None = None
-    metadata: JsonObject | None = None
-    id: UUID = field(default_factory=new_id)
-
-    def __post_init__(self) -> None:
-        """Check what the database would refuse less clearly."""
-        if self.target_entity not in ENTITY_NAMES:
-            raise ValueError(f"target_entity {self.target_entity!r} is no GraphQL type name of a table.")
-        if self.actor_type is ActorType.SYSTEM and self.actor_id is not None:
-            raise ValueError("actor_id must be absent where actor_type is SYSTEM.")
-        check_timestamp(self.timestamp)
-
 
 FIRST_OF_UPDATE: Final = 5
 """The first parameter of an update beside the records' own."""
@@ -102,9 +30,9 @@ class AppendedChange(NamedTuple):
 
 
 _STORED: Final = f"""
-INSERT INTO change_records ({", ".join(_CONTENT)}, created_at, content_hash, seq, prev_hash, hash)
-SELECT {", ".join(f"content.{name}" for name in _CONTENT)}"""
-_COLUMNS: Final = ", ".join(f"{name} {kind}" for name, kind in _CONTENT.items())
+INSERT INTO change_records ({", ".join(CONTENT)}, created_at, content_hash, seq, prev_hash, hash)
+SELECT {", ".join(f"content.{name}" for name in CONTENT)}"""
+_COLUMNS: Final = ", ".join(f"{name} {kind}" for name, kind in CONTENT.items())
 _ONE: Final = f"""
 head AS (
     UPDATE gateway.tenant_counters
@@ -251,7 +179,7 @@ def _arguments(tenant_id: UUID, records: Sequence[ChangeDraft]) -> tuple[Any, ..
 
 def _columns(tenant_id: UUID, records: Sequence[ChangeDraft]) -> tuple[list[Any], ...]:
     """Their canonical texts, the hashes of these, and when they were made."""
-    texts = [_text(record, tenant_id) for record in records]
+    texts = [text_of(record, tenant_id) for record in records]
     return (
         [one.decode() for one in texts],
         [hashlib.sha256(one).hexdigest() for one in texts],
@@ -268,87 +196,7 @@ def _appended(rows: Iterable[Sequence[Any]], tenant_id: UUID) -> list[AppendedCh
 
 def known_columns(record: ChangeDraft, appended: AppendedChange) -> dict[str, Any]:
     """What is known of the row of a record that was appended, without reading it."""
-    return {**_fields(record), "created_at": created_at(record.id), "seq": appended.seq, "hash": appended.hash}
-
-
-def content_hash(record: Mapping[str, Any]) -> str:
-    """SHA-256 of a change record's canonical text, lower-case hex. `record` has the values of CONTENT_FIELDS.
-
-    Raises ValueError where a value is no JSON.
-    """
-    return hashlib.sha256(_canonical(record)).hexdigest()
-
-
-def _fields(record: ChangeDraft) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in CONTENT_FIELDS if name != "tenant_id"}
-
-
-_OPEN: Final = ("before_state", "after_state", "evidence_links", "metadata")
-"""What of a draft may hold whatever JSON does; the rest are ids, enums and texts, and `timestamp`."""
-_CLOSED: Final = tuple(name for name in CONTENT_FIELDS if name not in (*_OPEN, "tenant_id", "timestamp"))
-_closed: Final[Callable[[ChangeDraft], tuple[Any, ...]]] = attrgetter(*_CLOSED)
-
-
-def _text(record: ChangeDraft, tenant_id: UUID) -> bytes:
-    """As `_canonical`; most records hold nothing that orjson would write in another form."""
-    held = [(name, value) for name in _OPEN if (value := getattr(record, name)) is not None]
-    opened = {**dict.fromkeys(_OPEN), **{name: _plain(value) for name, value in held}}
-    if is_simple(opened):
-        values = dict(zip(_CLOSED, _closed(record), strict=True))
-        own = {"tenant_id": tenant_id, "timestamp": _moment(record.timestamp)}
-        with contextlib.suppress(orjson.JSONEncodeError):  # a lone surrogate, of which the other way tells
-            return orjson.dumps({**values, **opened, **own}, default=_id_text, option=orjson.OPT_SORT_KEYS)
-    return _canonical({**_fields(record), "tenant_id": tenant_id})
-
-
-def _id_text(value: Any) -> str:
-    """The driver's own kind of UUID."""
-    if isinstance(value, UUID):
-        return str(value)
-    raise TypeError(value)
-
-
-def _canonical(record: Mapping[str, Any]) -> bytes:
-    try:
-        return serialized({name: _plain(record[name]) for name in CONTENT_FIELDS})
-    except UnicodeEncodeError as error:
-        raise ValueError("A change record holds a lone surrogate, which is no text.") from error
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON has it."""
-    if value is None or type(value) is str:  # most are
-        return value
-    match value:
-        case UUID():
-            return str(value)
-        case StrEnum():
-            return value.value
-        case str() | bool() | float():
-            return value
-        case int():
-            return value if abs(value) <= SAFE_INTEGER else _as_double(value)
-        case datetime():
-            return _moment(value)
-        case Mapping():
-            return {key: _plain(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_plain(one) for one in value]
-    raise ValueError(f"A change record holds a {type(value).__name__}, which is no JSON value; turn it into one first.")
-
-
-def _moment(value: datetime) -> str:
-    at = value if value.tzinfo is UTC else EPOCH + (value - EPOCH)
-    if at.year < 1_000:  # written as three digits or fewer, as the records of such times have been from the beginning
-        return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
-    return f"{at.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
-
-
-def _as_double(value: int) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError("A change record holds a whole number too large for JSON (above 1.8e308).") from None
+    return {**fields_of(record), "created_at": created_at(record.id), "seq": appended.seq, "hash": appended.hash}
 
 
 class ChainHead(NamedTuple):
