@@ -6,8 +6,8 @@ take is left to graphql-core, which says what is wrong with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from typing import Any, Final, TypeAlias, cast
 
 from graphql import (
@@ -27,9 +27,8 @@ Coerce: TypeAlias = Callable[[Any, int], Any]
 
 DEEPEST: Final = 32
 """Objects and lists within each other; what lies deeper is left."""
-
-
 _REQUIRED: Final = object()
+"""Stands for the default of a field that has to be given."""
 
 
 class _Left(Exception):
@@ -38,8 +37,9 @@ class _Left(Exception):
 
 def coercion_of(kind: GraphQLInputType) -> Coerce:
     """What coerces values of the type."""
-    required = is_non_null_type(kind)
-    inner = cast("GraphQLInputType", kind.of_type) if is_non_null_type(kind) else kind
+    inner, required = kind, False
+    if is_non_null_type(kind):
+        inner, required = cast("GraphQLInputType", kind.of_type), True
     if is_list_type(inner):
         coerce = _list(cast("GraphQLInputType", inner.of_type))
     elif is_input_object_type(inner):
@@ -83,29 +83,30 @@ def _list(kind: GraphQLInputType) -> Coerce:
 
 @lru_cache(maxsize=1_000)
 def _object(kind: GraphQLInputObjectType) -> Coerce:
-    # Filled when they are first needed: a filter has fields of its own type.
-    fields: dict[str, tuple[str, Coerce, Any]] = {}
-
-    def find() -> None:
-        for name, field in kind.fields.items():
-            default = _REQUIRED if is_required_input_field(field) else coerce_default_value(field)
-            fields[name] = field.out_name or name, coercion_of(field.type), default
+    @cache
+    def fields() -> Mapping[str, tuple[str, Coerce, Any]]:
+        # Found when they are first needed: a filter has fields of its own type.
+        return {
+            name: (
+                field.out_name or name,
+                coercion_of(field.type),
+                _REQUIRED if is_required_input_field(field) else coerce_default_value(field),
+            )
+            for name, field in kind.fields.items()
+        }
 
     def members(value: Any, depth: int) -> Any:
-        if not isinstance(value, dict) or depth >= DEEPEST:
+        known = fields()
+        if not isinstance(value, dict) or depth >= DEEPEST or kind.is_one_of or not known.keys() >= value.keys():
             raise _Left
-        if not fields:
-            find()
         found: dict[str, Any] = {}
-        for name, (out, coerce, default) in fields.items():
+        for name, (out, coerce, default) in known.items():
             if name in value:
                 found[out] = coerce(value[name], depth + 1)
             elif default is _REQUIRED:
                 raise _Left
             elif default is not Undefined:
                 found[out] = default
-        if not fields.keys() >= value.keys() or kind.is_one_of:
-            raise _Left
         return kind.out_type(found)
 
     return members

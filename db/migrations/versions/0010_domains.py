@@ -1,7 +1,7 @@
 """Checks with long lists, and those of hashes, refer to domains: they were read anew for every statement.
 
 The rows that are there meet the new checks as they met the old ones, and are read through once more: the tables are
-locked for about a second for each million change records.
+locked for some five seconds for each million change records.
 """
 
 from collections.abc import Callable
