@@ -46,6 +46,7 @@ _SILENCE_SECONDS: Final = 20.0
 """How long the line to Postgres may be idle before it is asked whether it is still there."""
 _PER_NOTIFY: Final = 60
 """Rings of one NOTIFY, which takes 8,000 bytes (trap 29): each is 33 to 80 characters."""
+_NOTIFY: Final = "SELECT pg_notify($1, one) FROM unnest($2::text[]) AS one"
 _WAS_SILENT: Final = "silent"
 """Says among the rings that there may have been others until now."""
 
@@ -206,6 +207,8 @@ class PostgresLine:
     def __init__(self, gateway: Connection) -> None:
         self._gateway = gateway
         self._connection: asyncpg.Connection | None = None
+        self._ended = asyncio.Event()
+        """Of the connection."""
         self._speaking = asyncio.Lock()
 
     async def run(self, hear: Callable[[str], None], restored: Callable[[], None]) -> None:
@@ -217,7 +220,12 @@ class PostgresLine:
         async with self._speaking:
             if self._connection is None:
                 raise ConnectionError("the line to Postgres is down")
-            await self._connection.execute("SELECT pg_notify($1, one) FROM unnest($2::text[]) AS one", _CHANNEL, texts)
+            try:
+                await self._connection.execute(_NOTIFY, _CHANNEL, texts)
+            except Exception:
+                # Where the server ends a connection in the middle of a statement, its listeners are not told.
+                self._ended.set()
+                raise
 
     async def _listen(self, hear: Callable[[str], None], restored: Callable[[], None]) -> None:
         connection = await asyncpg.connect(
@@ -232,7 +240,7 @@ class PostgresLine:
                 "synchronous_commit": "off",
             },
         )
-        ended = asyncio.Event()
+        ended = self._ended = asyncio.Event()
         connection.add_termination_listener(lambda _connection: ended.set())
         try:
             await connection.add_listener(_CHANNEL, lambda _connection, _pid, _channel, text: hear(text))
