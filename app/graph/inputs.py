@@ -15,7 +15,6 @@ import inspect
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import strawberry
@@ -74,11 +73,6 @@ class InputField:
     given: Given
     nested: str | None
 
-    @cached_property
-    def api_name(self) -> str:
-        """As the schema names it."""
-        return camel(self.name)
-
 
 INPUTS: Final[dict[str, tuple[InputField, ...]]] = {}
 """The fields of every input type by its name."""
@@ -128,9 +122,9 @@ def arguments_of(input_name: str, value: Mapping[str, Any], path: str = "") -> d
     """The command's arguments for what a client sent. Raises BadUserInput for an id or a text that is none, and
     OverLong."""
     return {
-        one.name: _parsed(one, value[one.api_name], f"{path}{one.api_name}")
+        one.name: _parsed(one, value[name], f"{path}{name}")
         for one in INPUTS[input_name]
-        if one.api_name in value
+        if (name := camel(one.name)) in value
     }
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from uuid import UUID
 
@@ -174,6 +175,7 @@ class Named(LazyType[Any, Any]):
         return TYPES[self.type_name]
 
 
+@lru_cache(maxsize=4_096)
 def camel(name: str) -> str:
     """`heartbeat_at` -> `heartbeatAt`: the one rule that makes API names of Python names."""
     head, *tail = name.split("_")

@@ -67,7 +67,7 @@ class Question:
         """The variables' values, found the first time; `cost` is then known too. Raises `Refused`."""
         if self.values is None:
             operation = self.operation
-            values = simple_values(operation, self.variables) or get_variable_values(
+            values = good_values(operation, self.variables) or get_variable_values(
                 schema,
                 operation.node.variable_definitions or (),
                 dict(self.variables),
@@ -81,7 +81,7 @@ class Question:
         return self.values
 
 
-def simple_values(operation: Operation, given: Mapping[str, Any]) -> VariableValues | None:
+def good_values(operation: Operation, given: Mapping[str, Any]) -> VariableValues | None:
     """The variables' values where each is given and good: what graphql-core would make of them.
 
     None for everything else, which is graphql-core's to judge.

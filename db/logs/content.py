@@ -93,15 +93,16 @@ def content_hash(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(_canonical(record)).hexdigest()
 
 
-def fields_of(record: ChangeDraft) -> dict[str, Any]:
-    """The values of CONTENT_FIELDS but for the tenant, which a draft does not know."""
-    return {name: getattr(record, name) for name in CONTENT_FIELDS if name != "tenant_id"}
-
-
+_DRAFTED: Final = tuple(name for name in CONTENT_FIELDS if name != "tenant_id")
+"""What a draft knows of it: all but its tenant."""
+_drafted: Final[Callable[[ChangeDraft], tuple[Any, ...]]] = attrgetter(*_DRAFTED)
 _OPEN: Final = ("before_state", "after_state", "evidence_links", "metadata")
-"""What of a draft may hold whatever JSON does; the rest are ids, enums and texts, and `timestamp`."""
-_CLOSED: Final = tuple(name for name in CONTENT_FIELDS if name not in (*_OPEN, "tenant_id", "timestamp"))
-_closed: Final[Callable[[ChangeDraft], tuple[Any, ...]]] = attrgetter(*_CLOSED)
+"""What of that may hold whatever JSON does; the rest are ids, enums and texts, and `timestamp`."""
+
+
+def fields_of(record: ChangeDraft) -> dict[str, Any]:
+    """The values of CONTENT_FIELDS but for the tenant."""
+    return dict(zip(_DRAFTED, _drafted(record), strict=True))
 
 
 def text_of(record: ChangeDraft, tenant_id: UUID) -> bytes:
@@ -109,14 +110,13 @@ def text_of(record: ChangeDraft, tenant_id: UUID) -> bytes:
 
     Most records hold nothing that orjson would write in another form than RFC 8785.
     """
-    held = [(name, value) for name in _OPEN if (value := getattr(record, name)) is not None]
-    opened = {**dict.fromkeys(_OPEN), **{name: _plain(value) for name, value in held}}
+    content = {**fields_of(record), "tenant_id": tenant_id}
+    opened = {name: _plain(content[name]) for name in _OPEN}
     if is_simple(opened):
-        values = dict(zip(_CLOSED, _closed(record), strict=True))
-        own = {"tenant_id": tenant_id, "timestamp": _moment(record.timestamp)}
+        written = {**content, **opened, "timestamp": _moment(record.timestamp)}
         with contextlib.suppress(orjson.JSONEncodeError):  # a lone surrogate, of which the other way tells
-            return orjson.dumps({**values, **opened, **own}, default=_id_text, option=orjson.OPT_SORT_KEYS)
-    return _canonical({**fields_of(record), "tenant_id": tenant_id})
+            return orjson.dumps(written, default=_id_text, option=orjson.OPT_SORT_KEYS)
+    return _canonical(content)
 
 
 def _id_text(value: Any) -> str:

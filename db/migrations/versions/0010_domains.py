@@ -53,8 +53,6 @@ _HASHES = {
     "gateway.tenant_counters": ["change_hash", "change_prev_hash"],
     "change_records": ["content_hash", "prev_hash", "hash"],
 }
-
-
 _NULLABLE = "approval_records"
 """The table whose column may be absent."""
 
