@@ -136,7 +136,7 @@ class Brief(Work):
     async def get(self, model: type[M], tenant_id: UUID, row_id: UUID) -> M | None:
         """A row by id, to be looked at."""
         rows = keyed(model)
-        found = await self.read(rows.read, tenant_id, [row_id])
+        found = await self.read(rows.read.one, tenant_id, row_id)
         return self._keep(rows.make(found[0]), is_held=False) if found else None
 
     async def read(self, sql: str, *arguments: Any) -> list[Any]:
@@ -234,7 +234,7 @@ class Brief(Work):
     async def _read_row(self, rows: KeyedRows[Any], tenant_id: UUID, row_id: UUID) -> Sequence[Any]:
         """A row with its version; where others are under way, along with those that they want."""
         if self._others.is_idle:
-            return await self.read(rows.versioned, tenant_id, [row_id])
+            return await self.read(rows.versioned.one, tenant_id, row_id)
         self._expect()
         return await self._reads.records(rows.versioned, tenant_id, row_id, rows.id_place, self.read)
 

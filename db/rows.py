@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
+from uuid import UUID
 
 from sqlalchemy import ARRAY, Column, Float, Numeric, func, inspect
 from sqlalchemy.dialects.postgresql import JSONB
@@ -24,6 +25,18 @@ _TEXTS: Final = 500
 """Statements that are remembered of a model: one for each set of attributes that change together."""
 _NUMBERS: Final = ((Float, 701), (Numeric, 1700))
 """Postgres' numbers of types, by which SQLAlchemy sees what the driver makes of them."""
+
+
+class ByKey(NamedTuple):
+    """A statement of a tenant's rows by id, in the order of their ids; and of one row, without the array, which costs
+    the driver and Postgres more than its one element does."""
+
+    several: str
+    one: str
+
+    def of(self, ids: Sequence[UUID]) -> tuple[str, Any]:
+        """The statement that takes these ids, and what it takes as $2."""
+        return (self.one, ids[0]) if len(ids) == 1 else (self.several, ids)
 
 
 class UpdateOfSeveral(NamedTuple):
@@ -61,13 +74,11 @@ class KeyedRows(Generic[M]):
         self.is_plain: Final = all(one.onupdate is None or _is_now(one) for one in self._columns.values())
         """Whether nothing is set along with a change but the time of it."""
         listed = ", ".join(quote(one.name) for one in self._columns.values())
-        self.read: Final = (
-            f"SELECT {listed} FROM {self._table} WHERE tenant_id = $1 AND id = ANY($2::uuid[]) ORDER BY id"
-        )
-        """Rows by a tenant and ids, in the order of the ids."""
-        self.versioned: Final = self.read.replace(f"SELECT {listed}", f"SELECT {listed}, xmin")
+        self.read: Final = self._by_key(listed)
+        """Rows by a tenant and ids."""
+        self.versioned: Final = self._by_key(f"{listed}, xmin")
         """The same with each row's version, at the end, which is another after each change."""
-        self.lock: Final = f"{self.read} FOR NO KEY UPDATE"
+        self.lock: Final = self._by_key(listed, " FOR NO KEY UPDATE")
         """The rows, locked. Keys never change, so the lock lets others insert rows that refer to these."""
         self.update: Final = lru_cache(_TEXTS)(self._update)
         """(attributes, number) -> the statement that stores changes of these in the row of tenant $1. The number is the
@@ -92,6 +103,10 @@ class KeyedRows(Generic[M]):
         before: Mapping[str, Any] = inspect(row).committed_state
         now = row.__dict__
         return {key: now[key] for key, value in before.items() if now[key] != value}
+
+    def _by_key(self, listed: str, locking: str = "") -> ByKey:
+        rows = f"SELECT {listed} FROM {self._table} WHERE tenant_id = $1 AND id ="
+        return ByKey(f"{rows} ANY($2::uuid[]) ORDER BY id{locking}", f"{rows} $2{locking}")
 
     def _update_of_several(self, names: tuple[str, ...]) -> UpdateOfSeveral | None:
         columns = [self._columns[name] for name in names]

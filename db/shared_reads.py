@@ -12,9 +12,10 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from db.pool import PoolExhausted
+from db.rows import ByKey
 
-Read: TypeAlias = Callable[[str, UUID, list[UUID]], Awaitable[Sequence[Any]]]
-"""(sql, tenant, ids) -> the records of these rows."""
+Read: TypeAlias = Callable[[str, UUID, Any], Awaitable[Sequence[Any]]]
+"""(sql, tenant, ids or the one id) -> the records of these rows."""
 
 
 class _Asked:
@@ -31,19 +32,19 @@ class SharedReads:
     """The look-ups of one process."""
 
     def __init__(self) -> None:
-        self._asked: dict[tuple[str, UUID], _Asked] = {}
+        self._asked: dict[tuple[ByKey, UUID], _Asked] = {}
 
-    async def records(self, sql: str, tenant_id: UUID, row_id: UUID, id_place: int, read: Read) -> Sequence[Any]:
+    async def records(self, by_key: ByKey, tenant_id: UUID, row_id: UUID, id_place: int, read: Read) -> Sequence[Any]:
         """The records of a row, of which each has its id at `id_place`; `read` sends the statement for this caller.
 
         Raises what `read` raises: where it does for one who asks for all, the others ask by themselves, unless it is
         that no connection was to be had, for which they have waited as well.
         """
-        key = sql, tenant_id
+        key = by_key, tenant_id
         asked = self._asked.get(key)
         if asked is not None:
             found = await self._told(asked, row_id)
-            return await read(sql, tenant_id, [row_id]) if found is None else found
+            return await read(by_key.one, tenant_id, row_id) if found is None else found
         asked = self._asked[key] = _Asked(row_id)
         records: Sequence[Any] | None = None
         exhausted: PoolExhausted | None = None
@@ -52,7 +53,8 @@ class SharedReads:
                 await asyncio.sleep(0)
             finally:
                 del self._asked[key]
-            records = await read(sql, tenant_id, asked.ids)  # one may be there twice, and is found once
+            sql, ids = by_key.of(asked.ids)
+            records = await read(sql, tenant_id, ids)  # one may be there twice, and is found once
         except PoolExhausted as error:
             exhausted = error
             raise

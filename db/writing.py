@@ -127,5 +127,6 @@ class Writing(Work):
 
     async def _read(self, model: type[M], tenant_id: UUID, row_ids: Sequence[UUID], *, is_held: bool) -> list[M]:
         rows = keyed(model)
-        found = await self.read(rows.lock if is_held else rows.read, tenant_id, row_ids)
+        sql, ids = (rows.lock if is_held else rows.read).of(row_ids)
+        found = await self.read(sql, tenant_id, ids)
         return [self._keep(rows.make(record), is_held=is_held) for record in found]

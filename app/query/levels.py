@@ -53,7 +53,7 @@ class Run(Struct, frozen=True):
             arguments = statement.arguments(self.actor, given or {}, [key.hex() for key in keys])
         except GraphError as error:
             raise Differently("an argument is wrong") from error
-        return await self.fetch(statement.text, arguments)
+        return await self.fetch(statement.suit(arguments), arguments)
 
 
 class Child(Protocol):

@@ -91,17 +91,17 @@ class Sharing:
             batch = _Batch(own)
         elif time.monotonic() - under_way.since > PATIENCE_SECONDS or _is_full(under_way.waiting):
             arguments[at] = own
-            return await fetch(statement.text, arguments)
+            return await fetch(statement.suit(arguments), arguments)
         else:
             batch = under_way.waiting = under_way.waiting or _Batch([])
             told = await self._told(name, under_way, batch, own)
             if told is _Told.ALONE:
                 arguments[at] = own
-                return await fetch(statement.text, arguments)
+                return await fetch(statement.suit(arguments), arguments)
             if told is not _Told.YOUR_TURN:
                 return _of(told, keys)
         arguments[at] = batch.keys
-        records = await self._ask(name, under_way, batch, statement.text, arguments, place, fetch)
+        records = await self._ask(name, under_way, batch, statement.suit(arguments), arguments, place, fetch)
         return records if batch.keys is own else _of(_by_key(records, place), keys)
 
     async def _told(self, name: Hashable, under_way: _UnderWay, batch: _Batch, own: list[Any]) -> _Found:

@@ -37,10 +37,20 @@ class Statement:
     """Columns of its records."""
     keys_at: int = -1
     """Which of the values are the rows' keys."""
+    text_of_one: str | None = None
+    """The same statement of a single key, which it takes in place of the keys; None where it has no such form."""
 
     def arguments(self, actor: Actor, given: Mapping[str, Any], keys: Sequence[str] = ()) -> list[Any]:
         """What $1, $2 … are. Raises BadUserInput where an argument of the list is wrong."""
         return [value(actor, given, keys) for value in self.values]
+
+    def suit(self, arguments: list[Any]) -> str:
+        """The text that takes these arguments. A single key is taken out of its list: an array costs the driver and
+        Postgres more than its one element does."""
+        if self.text_of_one is None or len(arguments[self.keys_at]) != 1:
+            return self.text
+        (arguments[self.keys_at],) = arguments[self.keys_at]
+        return self.text_of_one
 
 
 @lru_cache(maxsize=1_000)
@@ -59,6 +69,12 @@ def beside(statements: tuple[Statement, ...]) -> str:
 
 def _moved(by: int, found: re.Match[str]) -> str:
     return f"${int(found[1]) + by}"
+
+
+def _of_one(text: str, number: int) -> str | None:
+    several = f"${number}::UUID[]"
+    one = text.replace(f" = any({several})", f" = ${number}::UUID")
+    return None if several in one else one
 
 
 class _AnyCaller:
@@ -101,7 +117,9 @@ class Writer:
         places = compiled.positiontup or []
         binds = [compiled.binds[name] for name in places]
         keys_at = next((place for place, one in enumerate(binds) if one.key == "keys"), -1)
-        return Statement(compiled.string, tuple(map(self._value, binds)), len(select.selected_columns), keys_at)
+        width = len(select.selected_columns)
+        text_of_one = None if keys_at < 0 else _of_one(compiled.string, keys_at + 1)
+        return Statement(compiled.string, tuple(map(self._value, binds)), width, keys_at, text_of_one)
 
     def _value(self, parameter: Any) -> Value:
         stored = parameter.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) or as_it_is
