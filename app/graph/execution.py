@@ -88,8 +88,11 @@ def _observe_nothing(_report: Report) -> None:
     return None
 
 
+_NO_SPAN: Final = nullcontext()
+
+
 def _no_span(_operation: Operation) -> AbstractContextManager[Any]:
-    return nullcontext()
+    return _NO_SPAN
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,11 +40,11 @@ class ClientGone(Exception):
 
 async def read_body(headers: RequestHeaders, receive: Receive, limit: int) -> bytes:
     """The body, inflated if it is gzip. Raises `HttpRefusal` with 400, 413 or 415, and `ClientGone`."""
-    encoding = (headers.get("content-encoding") or "identity").strip().lower()
+    encoding = (headers.get(b"content-encoding") or "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip"):
         message = f"The content encoding '{encoding[:40]}' is not known here. Send gzip, or none."
         raise HttpRefusal(415, BadUserInput(message, "Content-Encoding"), {"Accept-Encoding": "gzip"})
-    declared = headers.get("content-length") or "0"
+    declared = headers.get(b"content-length") or "0"
     if declared.isascii() and declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
         await _discard(receive)
         raise _too_large(limit)
@@ -108,7 +108,7 @@ def require_json(headers: RequestHeaders) -> None:
 
     Forms and text/plain are what a page of another site can send with the visitor's browser and no preflight (CSRF).
     """
-    content_type = headers.get("content-type") or ""
+    content_type = headers.get(b"content-type") or ""
     complaint = _complaint(content_type) if len(content_type) <= 200 else _complaint.__wrapped__(content_type)
     if complaint is not None:
         raise HttpRefusal(415, BadUserInput(complaint, "Content-Type"), {"Accept-Post": "application/json"})

@@ -47,7 +47,7 @@ from app.http.body import (
 from app.http.caller import TENANT_HEADER, Authenticate, Caller, OpenContextFor, Renew
 from app.http.connections import Connections
 from app.http.encoding import compressed, preferred
-from app.http.headers import RequestHeaders
+from app.http.headers import RequestHeaders, request_headers
 from app.http.limits import EdgeLimits
 from app.http.negotiation import RESPONSES, STATUS, Media, negotiate, negotiate_stream, retry_after, status_of
 from app.http.repeated import Repeated
@@ -59,6 +59,8 @@ from app.http.tasks import cancelled
 from app.http.watching import Watches
 
 Page: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+_TENANT: Final = TENANT_HEADER.lower().encode()
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -142,8 +144,8 @@ class GraphQLEndpoint:
         if scope["type"] == "websocket":
             await self.sockets(scope, receive, send)
             return
-        headers = RequestHeaders(scope)
-        media = negotiate(headers.get("accept"), self._offers(scope["method"]))
+        headers = request_headers(scope)
+        media = negotiate(headers.get(b"accept"), self._offers(scope["method"]))
         if media is Media.HTML and self._page is not None:
             response = await self._page(Request(scope, receive))
             await response(scope, receive, send)
@@ -161,7 +163,7 @@ class GraphQLEndpoint:
         except Exception as error:
             reply = _fault(error, media or Media.JSON, identity)
         if len(reply.body) > self._limits.compress_over_bytes > 0:
-            encoding = preferred(headers.get("accept-encoding"))
+            encoding = preferred(headers.get(b"accept-encoding"))
             if encoding is not None:
                 packed = await compressed(reply.body, encoding)
                 reply = msgspec.structs.replace(
@@ -180,7 +182,7 @@ class GraphQLEndpoint:
         if scope["method"] not in ("GET", "POST"):
             error = BadUserInput("Send the operation with POST, or a query with GET.")
             raise HttpRefusal(405, error, {"Allow": "GET, POST"})
-        streaming, streams_first = negotiate_stream(headers.get("accept"))
+        streaming, streams_first = negotiate_stream(headers.get(b"accept"))
         if media is None and streaming is None:
             types = " or ".join(RESPONSES)
             raise HttpRefusal(406, BadUserInput(f"Answers are {types}. Accept one of them.", "Accept"))
@@ -202,9 +204,9 @@ class GraphQLEndpoint:
         return await self._watches.unless_gone(self._respond(request, media or Media.JSON, asked), receive)
 
     async def _caller(self, headers: RequestHeaders) -> Caller:
-        authorization = headers.get("authorization")
+        authorization = headers.get(b"authorization")
         try:
-            return await self._authenticate(authorization, headers.get(TENANT_HEADER))
+            return await self._authenticate(authorization, headers.get(_TENANT))
         except Unauthenticated as error:
             # RFC 6750, 3.1: an error is named only where a token was sent.
             challenge = 'Bearer error="invalid_token"' if authorization else "Bearer"

@@ -1,8 +1,8 @@
 """Headers of requests, read once, and those that every answer has, whoever wrote it (traps 18 and 22)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 from starlette.types import Scope
 
@@ -15,23 +15,13 @@ _ALWAYS: Final = (
 )
 
 
-class RequestHeaders:
-    """A request's headers by name, whatever its case; of a name that is sent twice the first counts."""
-
-    __slots__ = ("_values",)
-
-    def __init__(self, scope: Scope) -> None:
-        self._values: dict[bytes, bytes] = dict(reversed(scope["headers"]))
-
-    def get(self, name: str) -> str | None:
-        """The header's text; None where there is none."""
-        value = self._values.get(_raw(name))
-        return None if value is None else value.decode("latin-1")
+RequestHeaders: TypeAlias = Mapping[bytes, str]
+"""A request's headers by name, in lower case as ASGI has them; of a name that is sent twice the first counts."""
 
 
-@lru_cache(maxsize=100)
-def _raw(name: str) -> bytes:
-    return name.lower().encode("latin-1")
+def request_headers(scope: Scope) -> RequestHeaders:
+    """Those of an ASGI scope."""
+    return {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
 
 
 def safe(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

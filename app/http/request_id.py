@@ -33,7 +33,7 @@ def request_id(scope: Scope) -> str:
     found = scope.get(_KEY)
     if isinstance(found, str):
         return found
-    made = random.randbytes(16).hex()  # a name and no secret, so it need not cost a call of the system
+    made = f"{random.getrandbits(128):032x}"  # a name and no secret, so it need not cost a call of the system
     scope[_KEY] = made
     return made
 
