@@ -38,12 +38,13 @@ def refuse_step(
     SM-2: the refusal names what would have been allowed. SM-3: the same state again is refused. `expected` is the state
     that the caller believes in, as the input field `expected_field`; another one is a conflict.
     """
+    is_expected = expected is None or expected is state
+    if is_expected and actor in machine.get(state, {}).get(target, ()):
+        return None
     allowed = allowed_from(machine, state, actor)
-    if expected is not None and expected is not state:
+    if expected is not None and not is_expected:
         message = f"It is {state.value}, not {expected.value}: somebody was faster. Read it again."
         return Refused(Refusal.CONFLICT, message, expected_field, allowed)
-    if target.value in allowed:
-        return None
     if target is state:
         message = f"It is {state.value} already."
     elif actor is not ActorType.SYSTEM and target in machine.get(state, {}):

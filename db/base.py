@@ -106,7 +106,7 @@ class EnumText(TypeDecorator[enum.StrEnum]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """The text to store; a value that the enumeration lacks raises ValueError."""
-        return None if value is None else self.enumeration(value).value
+        return None if value is None else str(value if type(value) is self.enumeration else self.enumeration(value))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> enum.StrEnum | None:
         """The member of the stored text."""

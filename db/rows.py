@@ -100,7 +100,7 @@ class KeyedRows(Generic[M]):
 
     def changes(self, row: M) -> dict[str, Any]:
         """The attributes that are not what they were when the row was read."""
-        before: Mapping[str, Any] = inspect(row).committed_state
+        before: Mapping[str, Any] = instance_state(row).committed_state
         now = row.__dict__
         return {key: now[key] for key, value in before.items() if now[key] != value}
 

@@ -100,7 +100,15 @@ class Actor:
 
         Raises KeyError for what is not one of the 55 types.
         """
-        return self.scope(READ_PERMISSION[type_name]) if self.may_read(type_name) else NOWHERE
+        found = self._read_scopes.get(type_name)
+        if found is None:
+            found = self.scope(READ_PERMISSION[type_name]) if self.may_read(type_name) else NOWHERE
+            self._read_scopes[type_name] = found
+        return found
+
+    @cached_property
+    def _read_scopes(self) -> dict[str, Reach]:
+        return {}
 
     @cached_property
     def principal(self) -> bytes:

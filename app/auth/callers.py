@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -37,6 +38,8 @@ TOKEN_SECONDS: Final = 60.0
 MOST: Final = 20_000
 """Callers that are remembered; who has not called for the longest time is forgotten first."""
 
+_NOW: Final = partial(datetime.now, UTC)
+
 
 @dataclass(slots=True)
 class _Known:
@@ -58,7 +61,7 @@ class Callers:
         authenticator: Authenticator,
         *,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = _NOW,
     ) -> None:
         self._authenticator = authenticator
         self._clock = clock

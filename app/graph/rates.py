@@ -26,6 +26,7 @@ class Rate:
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         """`per_second` 0 means no limit."""
         self._per_second = per_second
+        self._burst = max(1.0, per_second)
         self._clock = clock
         self._buckets: OrderedDict[Hashable, _Bucket] = OrderedDict()
 
@@ -46,7 +47,3 @@ class Rate:
         if bucket.tokens < 1:
             raise RateLimited(round((1 - bucket.tokens) / self._per_second, 3))
         bucket.tokens -= 1
-
-    @property
-    def _burst(self) -> float:
-        return max(1.0, self._per_second)

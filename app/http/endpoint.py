@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -114,6 +114,7 @@ class GraphQLEndpoint:
         self._open_context = context_factory
         self._limits = limits or EdgeLimits()
         self._page = page
+        self._page_offers = RESPONSES if page is None else (*RESPONSES, Media.HTML)
         self._streams = streams or SourceStreams(executor, context_factory)
         self._open: set[asyncio.Task[Any]] = set()
         self._watches = Watches()
@@ -145,7 +146,7 @@ class GraphQLEndpoint:
             await self.sockets(scope, receive, send)
             return
         headers = request_headers(scope)
-        media = negotiate(headers.get(b"accept"), self._offers(scope["method"]))
+        media = negotiate(headers.get(b"accept"), self._page_offers if scope["method"] == "GET" else RESPONSES)
         if media is Media.HTML and self._page is not None:
             response = await self._page(Request(scope, receive))
             await response(scope, receive, send)
@@ -172,9 +173,6 @@ class GraphQLEndpoint:
         sent = _headers(reply)
         if not (isinstance(send, Answer) and send.whole(reply.status, sent, reply.body)):
             await _send(reply, sent, send, whole=WHOLE in scope)
-
-    def _offers(self, method: str) -> Sequence[Media]:
-        return (*RESPONSES, Media.HTML) if method == "GET" and self._page is not None else RESPONSES
 
     async def _answer(
         self, scope: Scope, headers: RequestHeaders, receive: Receive, media: Media | None, identity: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -71,15 +71,15 @@ class _Range:
         return 0
 
 
-def negotiate(accept: str | None, offers: Sequence[Media]) -> Media | None:
+def negotiate(accept: str | None, offers: tuple[Media, ...]) -> Media | None:
     """The offer that the client likes best, or None if it takes none of them.
 
     By quality, then by the client's own order; where only a wildcard names an offer, by the order of the offers.
     """
-    if accept is None or not accept.strip():
+    if accept is None:
         return offers[0]
     # Clients send the same few headers all day.
-    return _negotiate(accept, tuple(offers)) if len(accept) <= 512 else _negotiate.__wrapped__(accept, tuple(offers))
+    return _negotiate(accept, offers) if len(accept) <= 512 else _negotiate.__wrapped__(accept, offers)
 
 
 def negotiate_stream(accept: str | None) -> tuple[Media | None, bool]:
@@ -114,6 +114,8 @@ def _negotiate_stream(accept: str) -> tuple[Media | None, bool]:
 
 @lru_cache(maxsize=256)
 def _negotiate(accept: str, offers: tuple[Media, ...]) -> Media | None:
+    if not accept.strip():
+        return offers[0]
     ranges = list(_ranges(accept))
     best: tuple[float, float, int] | None = None
     chosen: Media | None = None
@@ -173,6 +175,6 @@ def status_of(outcome: Outcome, media: Media) -> int:
 
 def retry_after(outcome: Outcome) -> int | None:
     """Whole seconds for a ``Retry-After`` header, where the operation was refused for its rate."""
-    if outcome.code != ErrorCode.RATE_LIMITED:
+    if outcome.executed or outcome.code != ErrorCode.RATE_LIMITED:
         return None
     return math.ceil(float(outcome.errors[0]["extensions"].get("retryAfter", 1)))

@@ -84,7 +84,8 @@ class Sharing:
         at = statement.keys_at
         own = arguments[at]
         arguments[at] = None
-        name = (tenant_id.int, statement.text, place, *map(_hashable, arguments))
+        others = [tuple(one) if isinstance(one, list) else one for one in arguments]
+        name = (tenant_id, statement.text, place, *others)
         under_way = self._under_way.get(name)
         if under_way is None:
             under_way = self._under_way[name] = _UnderWay()
@@ -150,12 +151,6 @@ class Sharing:
 
 def _is_full(waiting: _Batch | None) -> bool:
     return waiting is not None and len(waiting.keys) >= MOST_KEYS
-
-
-def _hashable(value: Any) -> Hashable:
-    if isinstance(value, UUID):
-        return value.int  # whose hash is not computed anew each time
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _by_key(records: Sequence[Any], place: int) -> Mapping[bytes, Any]:
