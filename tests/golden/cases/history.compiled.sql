@@ -25,4 +25,4 @@ GROUP BY change_records.target_id;
 SELECT uuid_send(operators.id) AS c0, operators.name AS c1
 FROM operators
 WHERE operators.tenant_id = $1::UUID
-AND operators.id = any($2::UUID[]);
+AND operators.id = $2::UUID;

@@ -33,9 +33,9 @@ AND agent_instances.id = any($2::UUID[]);
 SELECT uuid_send(agent_versions.id) AS c0, agent_versions.version_label AS c1
 FROM agent_versions
 WHERE agent_versions.tenant_id = $1::UUID
-AND agent_versions.id = any($2::UUID[]);
+AND agent_versions.id = $2::UUID;
 
 SELECT uuid_send(workflow_runs.id) AS c0
 FROM workflow_runs
 WHERE workflow_runs.tenant_id = $1::UUID
-AND workflow_runs.id = any($2::UUID[]);
+AND workflow_runs.id = $2::UUID;

@@ -32,7 +32,7 @@ JOIN operators ON operators.tenant_id = agent_template_owners.tenant_id
 AND operators.id = agent_template_owners.operator_id
 WHERE agent_template_owners.tenant_id = $1::UUID
 AND operators.tenant_id = $1::UUID
-AND agent_template_owners.template_id = any($2::UUID[])
+AND agent_template_owners.template_id = $2::UUID
 ORDER BY agent_template_owners.template_id, agent_template_owners.position, agent_template_owners.operator_id;
 
 SELECT agent_version_approvals.version_id, approval_records.status AS c0
@@ -41,7 +41,7 @@ JOIN approval_records ON approval_records.tenant_id = agent_version_approvals.te
 AND approval_records.id = agent_version_approvals.approval_id
 WHERE agent_version_approvals.tenant_id = $1::UUID
 AND approval_records.tenant_id = $1::UUID
-AND agent_version_approvals.version_id = any($2::UUID[])
+AND agent_version_approvals.version_id = $2::UUID
 ORDER BY agent_version_approvals.version_id, agent_version_approvals.position, agent_version_approvals.approval_id;
 
 SELECT task_assignees.task_id, agent_instances.name AS c0
@@ -71,4 +71,4 @@ GROUP BY tool_calls.run_id;
 SELECT uuid_send(policy_envelopes.id) AS c0, policy_envelopes.name AS c1, policy_envelopes.autonomy_tier AS c2
 FROM policy_envelopes
 WHERE policy_envelopes.tenant_id = $1::UUID
-AND policy_envelopes.id = any($2::UUID[]);
+AND policy_envelopes.id = $2::UUID;
