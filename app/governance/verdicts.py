@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from app.governance.policy import Action, Decision, EffectivePolicy
 from app.governance.policy.inheritance import FIELDS
 from db.base import JsonObject
+
+
+def camel(name: str) -> str:
+    """A column's name as the graph has it."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+_NAMES: Final = {name: camel(name) for name in FIELDS}
 
 
 def decision_json(policy: EffectivePolicy, action: Action, decision: Decision, at: datetime) -> JsonObject:
@@ -32,7 +42,7 @@ def sources_json(policy: EffectivePolicy) -> list[JsonObject]:
     """For each field that an envelope sets: which envelopes, and at what level the strongest of them stands."""
     return [
         {
-            "field": camel(name),
+            "field": _NAMES[name],
             "level": policy.sources[name].level.value,
             "envelopeIds": [str(one) for one in policy.sources[name].envelope_ids],
         }
@@ -43,10 +53,4 @@ def sources_json(policy: EffectivePolicy) -> list[JsonObject]:
 
 def policy_json(policy: EffectivePolicy) -> JsonObject:
     """A policy in force, every field under its name in the graph (decision 21)."""
-    return {camel(name): policy.values[name] for name in FIELDS} | {"sources": sources_json(policy)}
-
-
-def camel(name: str) -> str:
-    """A column's name as the graph has it."""
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
+    return {name: policy.values[field] for field, name in _NAMES.items()} | {"sources": sources_json(policy)}

@@ -183,6 +183,22 @@ WITH counter AS (
 SELECT event_seq FROM counter"""
 
 
+@cache
+def _append_one_statement(names: tuple[str, ...]) -> str:
+    """The same of one event, as most commands have it: arrays would cost the driver and Postgres several times more."""
+    kinds = {**EVENT_COLUMNS, "payload": "text::jsonb"}
+    given = ", ".join(f"${number}::{kinds[name]}" for number, name in enumerate(names, 2))
+    return f"""
+WITH counter AS (
+    UPDATE gateway.tenant_counters SET event_seq = event_seq + 1 WHERE tenant_id = $1
+    RETURNING event_seq
+), stored AS (
+    INSERT INTO op_events (tenant_id, {", ".join(names)}, seq)
+    SELECT $1, {given}, counter.event_seq FROM counter
+)
+SELECT event_seq FROM counter"""
+
+
 def is_one_statement(events: Sequence[EventDraft]) -> bool:
     """Whether `append_op_events` sends no more than one statement for these."""
     return len(events) <= CHUNK and all(event.event_id is None for event in events)
@@ -248,7 +264,10 @@ async def _append(
     if not count:
         return known, None
     used = tuple(name for name, values in arrays.items() if name == "id" or values.count(None) < count)
-    newest = await fetch(_append_statement(used), tenant_id, count, *(arrays[name] for name in used))
+    if count == 1:
+        newest = await fetch(_append_one_statement(used), tenant_id, *[arrays[name][0] for name in used])
+    else:
+        newest = await fetch(_append_statement(used), tenant_id, count, *[arrays[name] for name in used])
     if not newest:
         raise no_counters(tenant_id)
     return known, int(newest[0][0])
