@@ -5,6 +5,10 @@ SQLAlchemy's pool resets a connection each time it is given back, and asyncpg's 
 wait. Here nothing is left on a connection that could be reset but the tenant, which row-level security looks at: it is
 set for the whole session, and again whenever the next caller is of another tenant. The sessions are read-only unless
 the pool is opened for commands (`db/brief.py`).
+
+To change a connection's tenant is a statement of its own, as long as most of a command's. So in the pool for commands a
+connection stays with its tenant while somebody of that tenant waits, and nobody is passed by for that more often than
+there are connections.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,6 +30,8 @@ from db.connections import Connection
 from db.pool import CLOSE_SECONDS, CONNECT_SECONDS, OF_THE_DRIVER, PREPARED, SHORT_STATEMENTS, PoolExhausted, reaching
 
 _READ_ONLY: Final = {"default_transaction_read_only": "on"}
+_LOOKED_AT: Final = 64
+"""Of those who wait, so many are asked whether they are of a connection's tenant."""
 
 
 class TenantConnection:
@@ -70,6 +77,18 @@ class TenantConnection:
             await self._driver.close(timeout=CLOSE_SECONDS)
 
 
+class _Waiter:
+    """Who waits for a connection."""
+
+    __slots__ = ("given", "passed", "tenant")
+
+    def __init__(self, given: asyncio.Future[TenantConnection | None], tenant: int) -> None:
+        self.given = given
+        self.tenant = tenant
+        self.passed = 0
+        """How often somebody else was served while this one was the first."""
+
+
 class TenantPool:
     """At most `size` connections, opened when they are needed."""
 
@@ -102,7 +121,7 @@ class TenantPool:
             **(settings or {}),
         }
         self._idle: list[TenantConnection] = []
-        self._waiting: deque[asyncio.Future[TenantConnection | None]] = deque()
+        self._waiting: deque[_Waiter] = deque()
         self._open = 0
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -161,7 +180,7 @@ class TenantPool:
             if held is None and self._open < self._size and not self._waiting:
                 return await self._connect()
             if held is None:
-                held = await self._wait(deadline)
+                held = await self._wait(tenant_id, deadline)
                 if held is None:  # nobody gave it back, but there is room for another
                     return await self._connect(counted=True)
             if not held.is_closed:
@@ -176,9 +195,10 @@ class TenantPool:
                 return idle.pop(position)
         return idle.pop(0) if idle else None
 
-    async def _wait(self, deadline: float) -> TenantConnection | None:
+    async def _wait(self, tenant_id: UUID, deadline: float) -> TenantConnection | None:
         waiter: asyncio.Future[TenantConnection | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        place = _Waiter(waiter, tenant_id.int)
+        self._waiting.append(place)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await waiter
@@ -188,7 +208,7 @@ class TenantPool:
                 given = waiter.result()
                 self._pass_on() if given is None else self.give_back(given)
             with contextlib.suppress(ValueError):
-                self._waiting.remove(waiter)
+                self._waiting.remove(place)
             if isinstance(error, TimeoutError):
                 raise PoolExhausted(
                     f"All {self._size} connections of the pool were in use for {self._wait_seconds:g} s. Make the pool "
@@ -226,7 +246,7 @@ class TenantPool:
         """Let somebody else have it."""
         if self._open > self._size:
             self.discard(held)
-        elif waiter := self._next():
+        elif waiter := self._next(held):
             waiter.set_result(held)
         else:
             self._idle.append(held)
@@ -239,12 +259,22 @@ class TenantPool:
         else:
             waiter.set_result(None)
 
-    def _next(self) -> asyncio.Future[TenantConnection | None] | None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():  # those who gave up are on their way out
-                return waiter
-        return None
+    def _next(self, held: TenantConnection | None = None) -> asyncio.Future[TenantConnection | None] | None:
+        """Who waits longest; for a connection that is `held`, mostly who of its tenant does."""
+        waiting = self._waiting
+        while waiting and waiting[0].given.done():  # those who gave up are on their way out
+            waiting.popleft()
+        if not waiting:
+            return None
+        first = waiting[0]
+        if self._may_write and held is not None and held.tenant_id is not None and first.passed < self._size:
+            tenant = held.tenant_id.int
+            for place, one in enumerate(islice(waiting, _LOOKED_AT)):
+                if one.tenant == tenant and not one.given.done():
+                    first.passed += place > 0
+                    del waiting[place]
+                    return one.given
+        return waiting.popleft().given
 
     def discard(self, held: TenantConnection) -> None:
         """Close it, whatever is under way on it."""

@@ -241,9 +241,9 @@ async def test_nor_do_those_who_read_together(tenant: TenantUnderTest, monkeypat
     waits: list[float] = []
     wait = TenantPool._wait
 
-    def counted(one: TenantPool, deadline: float) -> Any:
+    def counted(one: TenantPool, tenant_id: UUID, deadline: float) -> Any:
         waits.append(deadline)
-        return wait(one, deadline)
+        return wait(one, tenant_id, deadline)
 
     async with pool.connection(tenant.id):
         monkeypatch.setattr(TenantPool, "_wait", counted)

@@ -64,6 +64,42 @@ async def test_who_waits_longest_is_served_first(pool: TenantPool, tenant: Tenan
     assert (pool.in_use, pool.idle) == (0, 2)
 
 
+@pytest.mark.parametrize(("may_write", "served"), [(False, "ABAAAB"), (True, "AABBAA")])
+async def test_in_the_pool_for_commands_a_connection_stays_with_its_tenant_for_a_while(
+    may_write: bool, served: str, connections: Connections, tenant: TenantUnderTest, other_tenant: TenantUnderTest
+) -> None:
+    """To give it another tenant is a statement of its own; with one connection everybody is passed by once at most."""
+    pool = TenantPool(connections.gateway, size=1, wait_seconds=5, may_write=may_write)
+    order = ""
+
+    async def ask(letter: str) -> None:
+        nonlocal order
+        async with pool.connection((tenant if letter == "A" else other_tenant).id):
+            order += letter
+            await asyncio.sleep(0)
+
+    async with pool.connection(tenant.id):
+        asking = [asyncio.create_task(ask(letter)) for letter in "ABAAAB"]
+        await asyncio.sleep(0)
+    await asyncio.gather(*asking)
+    await pool.close()
+    assert order == served
+
+
+async def test_who_leaves_is_passed_over_by_a_connection_of_the_same_tenant(
+    connections: Connections, tenant: TenantUnderTest, other_tenant: TenantUnderTest
+) -> None:
+    pool = TenantPool(connections.gateway, size=1, wait_seconds=5, may_write=True)
+    async with pool.connection(tenant.id):
+        waiting = [asyncio.create_task(tenant_of(pool, one.id)) for one in (other_tenant, tenant, tenant)]
+        await asyncio.sleep(0)
+        waiting[1].cancel()
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [str(one) for one in found] == [str(other_tenant.id), "", str(tenant.id)]
+    assert (pool.in_use, pool.idle) == (0, 1)
+    await pool.close()
+
+
 async def test_waiting_has_an_end(connections: Connections, tenant: TenantUnderTest) -> None:
     """Whoever waited in vain leaves the line, and the connection goes to the next."""
     pool = TenantPool(connections.read, size=1, wait_seconds=0.05)
