@@ -22,8 +22,9 @@ class DriverText:
         compiled = text(sql).compile(dialect=DIALECT)
         self.sql: Final = str(compiled)
         """With $1, $2 … in place of the names."""
-        self._names: Final = tuple(compiled.positiontup or ())
+        self.names: Final = tuple(compiled.positiontup or ())
+        """Of $1, $2 …"""
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """The values in the order of their numbers. Raises KeyError where one is missing."""
-        return [values[name] for name in self._names]
+        return [values[name] for name in self.names]

@@ -13,9 +13,10 @@ import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.governance.loading import ENVELOPES, NEWEST_MODE, SUBJECTS, policy_in
+from app.governance.loading import policy_in
 from app.governance.policy import EffectivePolicy
 from app.governance.policy.budget import BUDGET_EXTRA, budget_extra, money_left, spent
+from app.governance.question import ENVELOPES, NEWEST_MODE, SUBJECTS
 from app.platform.rules import strictest
 from app.redaction import REDACTED
 from db.base import JsonObject

@@ -14,8 +14,9 @@ from sqlalchemy import Row, TextClause, text
 
 from app.execution.rules.routing import Candidate
 from app.execution.standing import allows
-from app.governance.loading import ENVELOPES, policy_in
+from app.governance.loading import policy_in
 from app.governance.policy.budget import budget_extra, money_left, spent
+from app.governance.question import ENVELOPES
 from db.enums import InstanceState, TaskType
 
 _CANDIDATES: Final = text(

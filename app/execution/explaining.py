@@ -14,8 +14,9 @@ from app.auth.permissions import READ_PERMISSION
 from app.commands import Refused
 from app.execution.seeing import require, seen_task
 from app.governance.asking import action_of
-from app.governance.loading import Question, situation_of
+from app.governance.loading import situation_of
 from app.governance.policy import Action, ActionType, PolicyLevel, evaluate
+from app.governance.question import Question
 from app.governance.verdicts import decision_json
 from app.graph.context import Info, OperationContext, context_of
 from app.graph.errors import BadUserInput, Forbidden

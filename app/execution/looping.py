@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.execution.rules.work import RUN_CAP
 from app.governance.defaults import LOOP_THRESHOLDS
-from app.governance.loading import APPLIES
+from app.governance.question import APPLIES
 from db.ids import first_id_at
 
 LOOP_DETECTED: Final = "LOOP_DETECTED"

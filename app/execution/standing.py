@@ -16,10 +16,11 @@ from app.execution.rules.work import NEEDS_TIER, TERMINAL
 from app.governance.approving import GRANT
 from app.governance.deciding import OPEN
 from app.governance.granting import find_grant, grant_of, take_grant
-from app.governance.loading import ENVELOPES, Question, policies_for, policy_in, situation_for
+from app.governance.loading import policies_for, policy_in, situation_for
 from app.governance.policy import Action, ActionType, EffectivePolicy, evaluate
 from app.governance.policy.action import args_hash
 from app.governance.policy.gate import gate
+from app.governance.question import ENVELOPES, Question
 from app.redaction import title_of
 from app.registry.commands import mode_of
 from app.unit_of_work import UnitOfWork

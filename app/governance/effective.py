@@ -14,8 +14,9 @@ import strawberry
 from app.auth.actor import Actor, ActorKind
 from app.auth.permissions import READ_PERMISSION
 from app.governance.asking import LONGEST_TOOL
-from app.governance.loading import Question, Situation, policies_statement, policy_in, situation_of
+from app.governance.loading import Situation, policies_statement, policy_in, situation_of
 from app.governance.policy import Action, ActionType, EffectivePolicy, evaluate
+from app.governance.question import Question
 from app.governance.verdicts import decision_json, policy_json
 from app.graph.context import Info, OperationContext, context_of
 from app.graph.declared import Declaration, Declared

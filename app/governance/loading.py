@@ -19,55 +19,18 @@ from app.governance.policy import EffectivePolicy, Envelope, Facts, PolicyLevel
 from app.governance.policy.budget import budget_extra, spent
 from app.governance.policy.facts import Build, Fleet, Spend, Work
 from app.governance.policy.inheritance import FIELDS, resolve
-from app.governance.policy.spawning import MOST_STARTED
+from app.governance.question import ENVELOPES, SUBJECTS, Question
 from app.platform.rules import strictest
 from app.registry.rules import CanonicalError, genome_hash
 from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import InstanceState, LifecycleState, OperatorMode, TaskStatus, TaskType
-from db.ids import first_id_at
-from db.texts import DriverText
-
-_LONGEST_DAY: Final = timedelta(hours=26)
-"""No day of a time zone is longer; bounds the runs that are looked at for today's tokens."""
 
 _LEVELS: Final = (
     ("attached_to_version_id", PolicyLevel.VERSION),
     ("attached_to_template_id", PolicyLevel.TEMPLATE),
     ("attached_to_project_id", PolicyLevel.PROJECT),
 )
-
-NEWEST_MODE: Final = """
-    (SELECT mode FROM operator_controls control
-     WHERE control.tenant_id = subject.tenant_id AND control.project_id {}
-     ORDER BY control.id DESC LIMIT 1)
-"""
-"""The mode of a row `subject`'s tenant, or of one of its projects: `{}` is the condition on the project (EMG-1)."""
-
-SUBJECTS: Final = """
-    SELECT instance.tenant_id, instance.id AS instance_id, instance.version_id, instance.project_id,
-        instance.policy_envelope_id, version.template_id
-    FROM agent_instances instance
-    JOIN agent_versions version ON version.tenant_id = instance.tenant_id AND version.id = instance.version_id
-    WHERE instance.tenant_id = :tenant
-"""
-"""Agents of the tenant as the rows `subject` that the fragments below speak of; add which ones."""
-
-APPLIES: Final = """
-    envelope.tenant_id = subject.tenant_id AND envelope.active
-       AND (envelope.attached_to_tenant
-            OR envelope.attached_to_project_id = subject.project_id
-            OR envelope.attached_to_template_id = subject.template_id
-            OR envelope.attached_to_version_id = subject.version_id
-            OR envelope.id = subject.policy_envelope_id)
-"""
-"""Whether a row `envelope` has to do with a row `subject` (POL-4)."""
-
-ENVELOPES: Final = f"""
-    (SELECT jsonb_agg(to_jsonb(envelope) - 'metadata' - 'name' ORDER BY envelope.id) FROM policy_envelopes envelope
-     WHERE {APPLIES})
-"""
-"""The active envelopes of all levels that a row `subject` has to do with."""
 
 _POLICIES: Final = text(
     f"""
@@ -78,123 +41,6 @@ SELECT subject.instance_id, subject.policy_envelope_id, {ENVELOPES}::text AS env
 FROM subject JOIN tenants tenant ON tenant.id = subject.tenant_id
 """
 )
-
-# Who asks about an instance asks about its version too; who asks about a version alone gets no instance's columns.
-_FACTS: Final = f"""
-WITH subject AS (
-    SELECT version.tenant_id, version.id AS version_id, version.template_id, version.lifecycle_state, version.genome,
-        version.genome_hash, version.metadata ->> 'source' AS source,
-        instance.id AS instance_id, instance.state, instance.environment_id, instance.policy_envelope_id,
-        instance.cost_caps, instance.spend_today, instance.spend_month, instance.spend_reset_at,
-        instance.parent_instance_id, instance.metadata, instance.project_id AS own_project_id,
-        coalesce(CAST(:project AS uuid), instance.project_id) AS project_id
-    FROM agent_versions version
-    LEFT JOIN agent_instances instance
-        ON instance.tenant_id = version.tenant_id AND instance.id = CAST(:instance AS uuid)
-    WHERE version.tenant_id = :tenant AND version.id = coalesce(
-        CAST(:version AS uuid),
-        (SELECT version_id FROM agent_instances WHERE tenant_id = :tenant AND id = CAST(:instance AS uuid)))
-), found AS (
-    SELECT {ENVELOPES} AS envelopes FROM subject
-)
-SELECT tenant.active AS tenant_active, tenant.timezone, tenant.settings -> 'safetyFloor' ->> 'maxTier' AS max_tier,
-    subject.version_id, subject.template_id, subject.lifecycle_state, subject.genome::text AS genome,
-    subject.genome_hash, subject.source, subject.instance_id, subject.state, subject.environment_id,
-    subject.policy_envelope_id, subject.cost_caps::text AS cost_caps, subject.spend_today, subject.spend_month,
-    subject.spend_reset_at, (subject.metadata -> 'budgetExtra')::text AS budget_extra,
-    subject.own_project_id, project.id AS project_id, found.envelopes::text AS envelopes,
-    ARRAY[
-        {NEWEST_MODE.format("IS NULL")},
-        {NEWEST_MODE.format("= subject.project_id")},
-        {NEWEST_MODE.format("= subject.own_project_id")}
-    ] AS modes,
-    (SELECT jsonb_agg(jsonb_build_array(id, slug, name)) FROM environments
-     WHERE tenant_id = subject.tenant_id AND is_production)::text AS production,
-    (SELECT jsonb_build_object('type', type, 'status', status, 'cost', actual_cost::text,
-            'budget', budget_allocated::text, 'projectId', project_id)
-     FROM tasks WHERE tenant_id = subject.tenant_id AND id = coalesce(CAST(:task AS uuid), run.task_id))::text AS task,
-    coalesce(CAST(:task AS uuid), run.task_id) AS task_id,
-    run.status AS run_status,
-    (SELECT coalesce(default_role, '') FROM agent_templates
-     WHERE tenant_id = subject.tenant_id AND id = CAST(:child_template AS uuid)) AS child_role,
-    (SELECT jsonb_build_object('id', id, 'status', status, 'grant', metadata -> 'grant', 'toolCallId', tool_call_id)
-     FROM approval_records WHERE tenant_id = subject.tenant_id AND idempotency_key = CAST(:key AS text))::text AS asked,
-    CASE WHEN subject.state = 'DRAINING' THEN EXISTS (
-        SELECT FROM runs WHERE tenant_id = subject.tenant_id AND instance_id = subject.instance_id
-            AND status = 'RUNNING') ELSE false END AS has_running_run,
-    CASE WHEN CAST(:is_spawn AS boolean) THEN jsonb_build_object(
-        'active', (SELECT count(*) FROM agent_instances WHERE tenant_id = subject.tenant_id AND state = 'ACTIVE'),
-        'children', (SELECT count(*) FROM agent_instances child WHERE child.tenant_id = subject.tenant_id
-            AND child.parent_instance_id = subject.instance_id AND child.state <> 'RETIRED'),
-        'started', (SELECT jsonb_agg(extract(epoch FROM CAST(:now AS timestamptz) - at) ORDER BY at DESC)
-            FROM (SELECT created_at AS at FROM agent_instances child WHERE child.tenant_id = subject.tenant_id
-                AND child.parent_instance_id = subject.instance_id ORDER BY id DESC LIMIT {MOST_STARTED}) latest),
-        'depth', (
-            WITH RECURSIVE above AS (
-                SELECT subject.parent_instance_id AS id, 1 AS height WHERE subject.parent_instance_id IS NOT NULL
-                UNION ALL
-                SELECT parent.parent_instance_id, above.height + 1
-                FROM above JOIN agent_instances parent
-                    ON parent.tenant_id = subject.tenant_id AND parent.id = above.id
-                WHERE parent.parent_instance_id IS NOT NULL AND above.height < 100
-            ) SELECT count(*) FROM above)
-    ) END::text AS fleet,
-    CASE WHEN jsonb_path_exists(found.envelopes, '$[*].cost_limits.dailyTokens') THEN (
-        SELECT sum(input_tokens + output_tokens) FROM runs spent
-        WHERE spent.tenant_id = subject.tenant_id AND spent.instance_id = subject.instance_id
-            AND spent.id >= CAST(:since AS uuid)
-            AND spent.started_at >= date_trunc('day', CAST(:now AS timestamptz), tenant.timezone)
-    ) END AS tokens_today
-FROM subject
-JOIN tenants tenant ON tenant.id = subject.tenant_id
-CROSS JOIN found
-LEFT JOIN projects project ON project.tenant_id = subject.tenant_id AND project.id = subject.project_id
-LEFT JOIN runs run ON run.tenant_id = subject.tenant_id AND run.id = CAST(:run AS uuid)
-    AND run.instance_id = subject.instance_id
-"""
-_STATEMENT: Final = text(_FACTS)
-_TEXT: Final = DriverText(_FACTS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """Whose facts are wanted: an instance's, or a version's as if one of its instances were ACTIVE."""
-
-    tenant_id: UUID
-    now: datetime
-    instance_id: UUID | None = None
-    version_id: UUID | None = None
-    project_id: UUID | None = None
-    """Instead of the instance's own."""
-    task_id: UUID | None = None
-    run_id: UUID | None = None
-    """A run of the instance; its task is the task where none is named."""
-    child_template_id: UUID | None = None
-    is_spawn: bool = False
-    key: str | None = None
-    """Idempotency key that an earlier request for approval may have (POL-11)."""
-
-    @property
-    def statement(self) -> TextClause:
-        """The one statement that answers it."""
-        return _STATEMENT.bindparams(**self.values)
-
-    @property
-    def values(self) -> Mapping[str, Any]:
-        """What its names stand for."""
-        return {
-            "tenant": self.tenant_id,
-            "now": self.now,
-            "instance": self.instance_id,
-            "version": self.version_id,
-            "project": self.project_id,
-            "task": self.task_id,
-            "run": self.run_id,
-            "child_template": self.child_template_id,
-            "is_spawn": self.is_spawn,
-            "key": self.key,
-            "since": first_id_at(self.now - _LONGEST_DAY),
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +68,7 @@ class Situation:
 
 async def situation_for(uow: UnitOfWork, question: Question) -> Situation | None:
     """What a command finds; None where there is no such instance or version."""
-    rows = await uow.rows(_TEXT, question.values)
+    rows = await uow.rows(question.driver_text, question.values)
     return situation_of(SimpleNamespace(**rows[0]), question) if rows else None
 
 

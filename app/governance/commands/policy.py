@@ -12,8 +12,9 @@ from app.governance.approving import hold_task
 from app.governance.asking import Asked, action_of, exact_hash
 from app.governance.budgets import contain_spend
 from app.governance.granting import find_grant, take_grant
-from app.governance.loading import Question, Situation, situation_for
+from app.governance.loading import Situation, situation_for
 from app.governance.policy import ActionType, Decision, evaluate
+from app.governance.question import Question
 from app.governance.traces import (
     approved_by,
     event_payload,
