@@ -26,6 +26,9 @@ from app.unit_of_work import UnitOfWork
 from db.base import JsonObject
 from db.enums import InstanceState, LifecycleState, OperatorMode, TaskStatus, TaskType
 
+_LONGEST_KEPT: Final = 16_384
+"""Characters of envelopes whose policy is kept by their text: 8 MB at most."""
+
 _LEVELS: Final = (
     ("attached_to_version_id", PolicyLevel.VERSION),
     ("attached_to_template_id", PolicyLevel.TEMPLATE),
@@ -94,7 +97,7 @@ def situation_of(row: Any, question: Question) -> Situation:
 def _facts(row: Any, task: JsonObject | None, now: datetime) -> Facts:
     fleet = _json(row.fleet)
     return Facts(
-        policy=resolve(envelopes_of(_json(row.envelopes) or (), row.policy_envelope_id), floor(row.max_tier)),
+        policy=policy_in(row),
         build=build_of(row.genome, row.genome_hash, row.source, row.lifecycle_state),
         state=InstanceState.ACTIVE if row.state is None else InstanceState(row.state),
         tenant_active=row.tenant_active,
@@ -168,9 +171,16 @@ def policies_in(rows: Iterable[Row[Any]]) -> dict[UUID, EffectivePolicy]:
     return {row.instance_id: policy_in(row) for row in rows}
 
 
-def policy_in(row: Row[Any]) -> EffectivePolicy:
+def policy_in(row: Any) -> EffectivePolicy:
     """The policy in force that a row's `envelopes`, `policy_envelope_id` and `max_tier` make."""
-    return resolve(envelopes_of(_json(row.envelopes) or (), row.policy_envelope_id), floor(row.max_tier))
+    made = _policy if len(row.envelopes or "") <= _LONGEST_KEPT else _policy.__wrapped__
+    return made(row.envelopes, row.policy_envelope_id, row.max_tier)
+
+
+@lru_cache(maxsize=512)
+def _policy(envelopes: str | None, own: UUID | None, max_tier: str | None) -> EffectivePolicy:
+    """Kept by the envelopes' text, which has who they are and when they changed: most agents of a version share it."""
+    return resolve(envelopes_of(_json(envelopes) or (), own), floor(max_tier))
 
 
 def floor(text_of_tier: str | None) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from app.governance.policy import Action, Decision, EffectivePolicy
@@ -38,8 +39,12 @@ def decision_json(policy: EffectivePolicy, action: Action, decision: Decision, a
     }
 
 
+@lru_cache(maxsize=1024)
 def sources_json(policy: EffectivePolicy) -> list[JsonObject]:
-    """For each field that an envelope sets: which envelopes, and at what level the strongest of them stands."""
+    """For each field that an envelope sets: which envelopes, and at what level the strongest of them stands.
+
+    The policy's own, which nobody may change.
+    """
     return [
         {
             "field": _NAMES[name],
