@@ -186,7 +186,8 @@ class Question:
     def statement(self) -> TextClause:
         """The one statement that answers it."""
         statement, driver_text = _facts_of(self._asked)
-        return statement.bindparams(**{name: self.values[name] for name in driver_text.names})
+        values = self.values
+        return statement.bindparams(**{name: values[name] for name in driver_text.names})
 
     @property
     def driver_text(self) -> DriverText:
