@@ -94,7 +94,7 @@ class Brief(Work):
         self._turn: asyncio.Lock | None = None
         self._version: int | None = None
         self._is_guarded = self._has_read = self._has_sent = False
-        self.feeds: Iterable[Feed] | None = None
+        self._feeds: Iterable[Feed] | None = None
         """Who is to be told of what was written, or may have been; None where nothing was."""
 
     async def __aenter__(self) -> Brief:
@@ -110,6 +110,8 @@ class Brief(Work):
         finally:
             if self._turn is not None:
                 self._turn.release()
+            if self._feeds is not None:  # who was cancelled, or got no answer, may have written all the same
+                self._ring(self._tenant_id, self._feeds)
 
     @property
     def connection(self) -> AsyncConnection:
@@ -174,16 +176,16 @@ class Brief(Work):
         self._check_once()
         connection = await self._connected()
         self._leave()
-        self._has_sent, self.feeds = True, touched(sql)
+        self._has_sent, self._feeds = True, touched(sql)
         try:
             found = list(await connection.fetch(sql, arguments))
         except UNANSWERED as error:
             raise not_answered(error) from error
         except OF_THE_DRIVER:
-            self.feeds = None
+            self._feeds = None
             raise
         if self._is_guarded and not found:
-            self.feeds = None
+            self._feeds = None
             raise NeedsTransaction("somebody else was quicker")
         return found
 
@@ -214,15 +216,15 @@ class Brief(Work):
             self._own = None
             await self._taking.__aexit__(None, None, None)
         feeds = touched(sql)
-        self._is_expected, self._has_sent, self.feeds = False, True, feeds
+        self._is_expected, self._has_sent, self._feeds = False, True, feeds
         late = partial(self._ring, self._tenant_id, feeds)
         try:
             told = await self._others.write(self._tenant_id, kind, what, send, late)
         except PoolExhausted:
-            self.feeds = None
+            self._feeds = None
             raise
         if told is None or told is Told.ALONE:
-            self._has_sent, self.feeds = False, None
+            self._has_sent, self._feeds = False, None
         return told
 
     def _check_once(self) -> None:

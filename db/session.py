@@ -222,20 +222,12 @@ class Database:
             await connection.close()
         self._ring(caller.tenant_id, callers)
 
-    @asynccontextmanager
-    async def brief(self, caller: Caller) -> AsyncIterator[Brief]:
-        """The caller's reads, and one statement that writes and commits itself.
+    def brief(self, caller: Caller) -> Brief:
+        """The caller's reads, and one statement that writes and commits itself, within the block of what is given.
 
         Raises PoolExhausted, CommitUnanswered, and NeedsTransaction where `writing` is to be used instead.
         """
-        tenant_id = caller.tenant_id
-        brief = Brief(tenant_id, self._briefs.connection(tenant_id), self._company)
-        try:
-            async with brief:
-                yield brief
-        finally:  # who was cancelled, or got no answer, may have written all the same
-            if brief.feeds is not None:
-                self._ring(tenant_id, brief.feeds)
+        return Brief(caller.tenant_id, self._briefs.connection(caller.tenant_id), self._company)
 
     def _ring(self, tenant_id: UUID, callers: Iterable[Feed]) -> None:
         """For a tenant's rows, and those whose rights they are."""

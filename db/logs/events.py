@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from itertools import compress, islice
+from operator import attrgetter
 from os import urandom
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -149,6 +150,10 @@ EVENT_COLUMNS: Final = {
     "model": "text",
 }
 
+_AS_DRAFTED: Final = tuple(name for name in EVENT_COLUMNS if name not in ("id", "type", "timestamp", "payload"))
+_drafted: Final = attrgetter(*_AS_DRAFTED)
+"""What a draft has as the row has it."""
+
 _LOCK_COUNTERS: Final = "SELECT 1 FROM gateway.tenant_counters WHERE tenant_id = $1 FOR UPDATE"
 # One look by the primary key for each id (OFFSET keeps the planner from joining in another way): its cost does not
 # depend on the size of the log, nor on what the planner believes of it. The bounds name the partitions.
@@ -218,6 +223,8 @@ async def append_op_events(
 
 async def append_op_events_by(fetch: Fetch, tenant_id: UUID, events: Sequence[EventDraft]) -> AppendedEvents:
     """The same on the driver's own connection; raises asyncpg's errors."""
+    if len(events) == 1 and events[0].event_id is None:
+        return await _append_one(fetch, tenant_id, events[0])
     ids = [event.row_id(tenant_id) for event in events]
     # A client event id twice in one batch: the first one counts.
     distinct: dict[UUID, EventDraft] = {}
@@ -229,6 +236,23 @@ async def append_op_events_by(fetch: Fetch, tenant_id: UUID, events: Sequence[Ev
         known, newest = await _append(fetch, tenant_id, _arrays(chunk), may_repeat)
         stored, last_seq = stored + len(chunk) - len(known), newest or last_seq
     return AppendedEvents(ids, stored, last_seq)
+
+
+async def _append_one(fetch: Fetch, tenant_id: UUID, event: EventDraft) -> AppendedEvents:
+    row_id = event.row_id(tenant_id)
+    row: dict[str, Any] = {"id": row_id, "type": event.type.value, "timestamp": created_at(row_id)}
+    if event.payload is not None:
+        row["payload"] = dump_json(event.payload)
+    row.update((name, value) for name, value in zip(_AS_DRAFTED, _drafted(event), strict=True) if value is not None)
+    return AppendedEvents([row_id], 1, await _store_one(fetch, tenant_id, row))
+
+
+async def _store_one(fetch: Fetch, tenant_id: UUID, row: Mapping[str, Any]) -> int:
+    """The number of the event."""
+    newest = await fetch(_append_one_statement(tuple(row)), tenant_id, *row.values())
+    if not newest:
+        raise no_counters(tenant_id)
+    return int(newest[0][0])
 
 
 async def append_event_columns(
@@ -265,9 +289,8 @@ async def _append(
         return known, None
     used = tuple(name for name, values in arrays.items() if name == "id" or values.count(None) < count)
     if count == 1:
-        newest = await fetch(_append_one_statement(used), tenant_id, *[arrays[name][0] for name in used])
-    else:
-        newest = await fetch(_append_statement(used), tenant_id, count, *[arrays[name] for name in used])
+        return known, await _store_one(fetch, tenant_id, {name: arrays[name][0] for name in used})
+    newest = await fetch(_append_statement(used), tenant_id, count, *[arrays[name] for name in used])
     if not newest:
         raise no_counters(tenant_id)
     return known, int(newest[0][0])
@@ -281,12 +304,10 @@ def in_chunks(events: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
 
 
 def _arrays(chunk: Sequence[tuple[UUID, EventDraft]]) -> dict[str, list[Any]]:
-    arrays: dict[str, list[Any]] = {
-        name: [getattr(event, name) for _, event in chunk] for name in EVENT_COLUMNS if name != "id"
-    }
+    arrays: dict[str, list[Any]] = {name: [getattr(event, name) for _, event in chunk] for name in _AS_DRAFTED}
     arrays["id"] = [row_id for row_id, _ in chunk]
-    arrays["type"] = [one.value for one in arrays["type"]]
+    arrays["type"] = [event.type.value for _, event in chunk]
     # To the millisecond, as the id has it; Postgres would round up.
     arrays["timestamp"] = [created_at(row_id) for row_id in arrays["id"]]
-    arrays["payload"] = [None if one is None else dump_json(one) for one in arrays["payload"]]
+    arrays["payload"] = [None if event.payload is None else dump_json(event.payload) for _, event in chunk]
     return arrays
