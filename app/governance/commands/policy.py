@@ -110,7 +110,8 @@ async def evaluate_policy(
         return Refused(Refusal.NOT_FOUND, "No such agent instance.", "instance_id")
     if refused := _refuse(uow, found, question):
         return refused
-    action = replace(action, child_role=found.child_role)
+    if found.child_role is not None:
+        action = replace(action, child_role=found.child_role)
     asked = Asked(action, hashed, run_id, justification, rollback_plan, if_allowed or {})
     decision = evaluate(found.facts, action)
     if dry_run:
