@@ -38,17 +38,16 @@ def refuse_step(
     SM-2: the refusal names what would have been allowed. SM-3: the same state again is refused. `expected` is the state
     that the caller believes in, as the input field `expected_field`; another one is a conflict.
     """
-    is_expected = expected is None or expected is state
-    if is_expected and actor in machine.get(state, {}).get(target, ()):
-        return None
-    allowed = allowed_from(machine, state, actor)
-    if expected is not None and not is_expected:
+    steps = machine.get(state, {})
+    if expected is not None and expected is not state:
         message = f"It is {state.value}, not {expected.value}: somebody was faster. Read it again."
-        return Refused(Refusal.CONFLICT, message, expected_field, allowed)
+        return Refused(Refusal.CONFLICT, message, expected_field, allowed_from(machine, state, actor))
+    if actor in steps.get(target, ()):
+        return None
     if target is state:
         message = f"It is {state.value} already."
-    elif actor is not ActorType.SYSTEM and target in machine.get(state, {}):
+    elif actor is not ActorType.SYSTEM and target in steps:
         message = f"Only the gateway itself takes the step from {state.value} to {target.value}."
     else:
         message = f"There is no step from {state.value} to {target.value}."
-    return Refused(Refusal.INVALID_STATE_TRANSITION, message, "to", allowed)
+    return Refused(Refusal.INVALID_STATE_TRANSITION, message, "to", allowed_from(machine, state, actor))

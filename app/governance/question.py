@@ -51,7 +51,7 @@ ENVELOPES: Final = f"""
 """The active envelopes of all levels that a row `subject` has to do with."""
 
 
-class _Asked(NamedTuple):
+class _Parts(NamedTuple):
     """Which of the facts a question is about, beside those that every verdict rests on."""
 
     task: bool
@@ -99,17 +99,17 @@ LEFT JOIN runs run ON run.tenant_id = subject.tenant_id AND run.id = CAST(:run A
 
 
 @cache
-def _facts_of(asked: _Asked) -> tuple[TextClause, DriverText]:
+def _facts_of(parts: _Parts) -> tuple[TextClause, DriverText]:
     """The statement for each of the two ways to send one.
 
     What nobody asked about is not in it: Postgres locks every table and prepares every part of a plan, used or not. The
     OFFSET keeps the planner from reading the envelopes once for each place that they are used in.
     Who asks about an instance asks about its version too; who asks about a version alone gets no instance's columns.
     """
-    if asked.run:
+    if parts.run:
         task_id = "coalesce(CAST(:task AS uuid), run.task_id)"
     else:
-        task_id = "CAST(:task AS uuid)" if asked.task else "NULL::uuid"
+        task_id = "CAST(:task AS uuid)" if parts.task else "NULL::uuid"
     sql = f"""
 WITH subject AS (
     SELECT version.tenant_id, version.id AS version_id, version.template_id, version.lifecycle_state, version.genome,
@@ -140,15 +140,15 @@ SELECT tenant.active AS tenant_active, tenant.timezone, tenant.settings -> 'safe
     ] AS modes,
     (SELECT jsonb_agg(jsonb_build_array(id, slug, name)) FROM environments
      WHERE tenant_id = subject.tenant_id AND is_production)::text AS production,
-    {_TASK.format(task_id) if asked.task or asked.run else "NULL"} AS task,
+    {_TASK.format(task_id) if parts.task or parts.run else "NULL"} AS task,
     {task_id} AS task_id,
-    {"run.status" if asked.run else "NULL"} AS run_status,
-    {_CHILD_ROLE if asked.child else "NULL"} AS child_role,
-    {_REQUEST if asked.request else "NULL"} AS asked,
+    {"run.status" if parts.run else "NULL"} AS run_status,
+    {_CHILD_ROLE if parts.child else "NULL"} AS child_role,
+    {_REQUEST if parts.request else "NULL"} AS asked,
     CASE WHEN subject.state = 'DRAINING' THEN EXISTS (
         SELECT FROM runs WHERE tenant_id = subject.tenant_id AND instance_id = subject.instance_id
             AND status = 'RUNNING') ELSE false END AS has_running_run,
-    {_FLEET if asked.spawn else "NULL"} AS fleet,
+    {_FLEET if parts.spawn else "NULL"} AS fleet,
     CASE WHEN jsonb_path_exists(found.envelopes, '$[*].cost_limits.dailyTokens') THEN (
         SELECT sum(input_tokens + output_tokens) FROM runs spent
         WHERE spent.tenant_id = subject.tenant_id AND spent.instance_id = subject.instance_id
@@ -159,7 +159,7 @@ FROM subject
 JOIN tenants tenant ON tenant.id = subject.tenant_id
 CROSS JOIN found
 LEFT JOIN projects project ON project.tenant_id = subject.tenant_id AND project.id = subject.project_id
-{_RUN if asked.run else ""}
+{_RUN if parts.run else ""}
 """
     return text(sql), DriverText(sql)
 
@@ -185,18 +185,18 @@ class Question:
     @property
     def statement(self) -> TextClause:
         """The one statement that answers it."""
-        statement, driver_text = _facts_of(self._asked)
+        statement, driver_text = _facts_of(self._parts)
         values = self.values
         return statement.bindparams(**{name: values[name] for name in driver_text.names})
 
     @property
     def driver_text(self) -> DriverText:
         """The same for the driver itself."""
-        return _facts_of(self._asked)[1]
+        return _facts_of(self._parts)[1]
 
     @property
-    def _asked(self) -> _Asked:
-        return _Asked(
+    def _parts(self) -> _Parts:
+        return _Parts(
             task=self.task_id is not None,
             run=self.run_id is not None,
             child=self.child_template_id is not None,

@@ -240,10 +240,7 @@ async def append_op_events_by(fetch: Fetch, tenant_id: UUID, events: Sequence[Ev
 
 async def _append_one(fetch: Fetch, tenant_id: UUID, event: EventDraft) -> AppendedEvents:
     row_id = event.row_id(tenant_id)
-    row: dict[str, Any] = {"id": row_id, "type": event.type.value, "timestamp": created_at(row_id)}
-    if event.payload is not None:
-        row["payload"] = dump_json(event.payload)
-    row.update((name, value) for name, value in zip(_AS_DRAFTED, _drafted(event), strict=True) if value is not None)
+    row = {name: value for name, value in _row(row_id, event).items() if value is not None}
     return AppendedEvents([row_id], 1, await _store_one(fetch, tenant_id, row))
 
 
@@ -304,10 +301,17 @@ def in_chunks(events: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
 
 
 def _arrays(chunk: Sequence[tuple[UUID, EventDraft]]) -> dict[str, list[Any]]:
-    arrays: dict[str, list[Any]] = {name: [getattr(event, name) for _, event in chunk] for name in _AS_DRAFTED}
-    arrays["id"] = [row_id for row_id, _ in chunk]
-    arrays["type"] = [event.type.value for _, event in chunk]
-    # To the millisecond, as the id has it; Postgres would round up.
-    arrays["timestamp"] = [created_at(row_id) for row_id in arrays["id"]]
-    arrays["payload"] = [None if event.payload is None else dump_json(event.payload) for _, event in chunk]
-    return arrays
+    rows = [_row(row_id, event) for row_id, event in chunk]
+    return {name: [row[name] for row in rows] for name in EVENT_COLUMNS}
+
+
+def _row(row_id: UUID, event: EventDraft) -> dict[str, Any]:
+    """An event's columns of EVENT_COLUMNS."""
+    return {
+        "id": row_id,
+        "type": event.type.value,
+        # To the millisecond, as the id has it; Postgres would round up.
+        "timestamp": created_at(row_id),
+        "payload": None if event.payload is None else dump_json(event.payload),
+        **dict(zip(_AS_DRAFTED, _drafted(event), strict=True)),
+    }

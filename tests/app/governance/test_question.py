@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
@@ -11,7 +11,6 @@ import pytest
 from app.governance import question
 from app.governance.question import Question
 from db import models
-from db.enums import ApprovalDecision, RiskLevel
 from db.ids import new_id
 from db.texts import DriverText
 from tests.app.governance.scene import Scene, make_scene
@@ -28,15 +27,9 @@ async def scene(tenant: TenantUnderTest) -> Scene:
     await made.peer(parent_instance_id=made.instance.id)
     request = models.ApprovalRecord(
         id=new_id(),
-        request_type="TOOL_CALL",
-        action_summary="More",
-        justification="Because",
-        risk_level=RiskLevel.YELLOW,
-        status=ApprovalDecision.PENDING,
-        target_entity="AgentInstance",
-        target_id=made.instance.id,
-        action_payload={},
-        expires_at=datetime.now(UTC) + timedelta(hours=1),
+        request_type="TOOL_EXECUTION",
+        action_summary="Call shell.",
+        justification="It has to.",
         idempotency_key="k-1",
     )
     await tenant.add(request)
@@ -62,7 +55,7 @@ async def test_what_is_left_out_is_empty_and_the_rest_is_the_same(scene: Scene, 
         is_spawn=spawn,
         key="k-1" if request else None,
     )
-    everything = await found(scene, question._facts_of(question._Asked(*[True] * len(ASKED)))[1], given)
+    everything = await found(scene, question._facts_of(question._Parts(*[True] * len(ASKED)))[1], given)
     if not spawn:
         everything["fleet"] = None
     own = await found(scene, given.driver_text, given)
