@@ -219,7 +219,7 @@ class Brief(Work):
         self._is_expected, self._has_sent, self._feeds = False, True, feeds
         late = partial(self._ring, self._tenant_id, feeds)
         try:
-            told = await self._others.write(self._tenant_id, kind, what, send, late)
+            told = await self._others.write(self._tenant_id, self, kind, what, send, late)
         except PoolExhausted:
             self._feeds = None
             raise
@@ -244,13 +244,13 @@ class Brief(Work):
         """From the first statement on others may wait for this."""
         if not self._has_read:
             self._has_read = self._is_expected = True
-            self._others.expect(self._tenant_id)
+            self._others.expect(self._tenant_id, self)
 
     def _leave(self) -> None:
         """Nobody need wait for this any more."""
         if self._is_expected:
             self._is_expected = False
-            self._others.leave(self._tenant_id)
+            self._others.leave(self._tenant_id, self)
 
     async def _connected(self) -> TenantConnection:
         if self._own is None:

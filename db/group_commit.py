@@ -2,8 +2,9 @@
 
 A tenant's log admits one writer at a time: such commands would wait for each other in Postgres, each with a connection,
 a statement and a flush of its own. Those of one process go together instead, as Postgres flushes several commits at
-once: who is ready waits for the tenant's statement that is under way, and whoever is alone waits for nobody. What
-cannot be told apart any more, such as which of them a constraint refused, each then finds out by itself.
+once: who is ready waits for the tenant's statement that is under way, and for those who have begun. Whoever is alone
+waits for nobody, and nobody who was waited for in vain is waited for again. What cannot be told apart any more, such as
+which of them a constraint refused, each then finds out by itself.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ from db.logs.sending import Fetch
 from db.pool import CommitUnanswered, PoolExhausted
 from db.tenant_pool import TenantPool
 
-GATHERING_SECONDS: Final = 0.0
-"""How long one who is ready waits for those who are under way: the turn of the event loop, in which whatever came with
-the last answers gets ready. To wait for another 1 or 2 ms brought no more together."""
+GATHERING_SECONDS: Final = 0.02
+"""How long one who is ready waits for those who have begun, most of whom are ready as soon as one row is read."""
 PATIENCE_SECONDS: Final = 0.02
 """Those who find the tenant's last statement under way for longer are sent beside it, for it may take long."""
 MOST: Final = 100
@@ -62,17 +62,30 @@ class _Write:
 class _Group:
     """The commands of one tenant."""
 
-    __slots__ = ("expected", "sending", "since", "timer", "waiting")
+    __slots__ = ("coming", "late", "sending", "since", "timer", "waiting")
 
     def __init__(self) -> None:
-        self.expected = 0
-        """Commands that may write yet, those who wait among them."""
+        self.coming: set[Hashable] = set()
+        """Commands that may get ready yet."""
+        self.late: set[Hashable] = set()
+        """Those of which the same is true, but which were waited for in vain."""
         self.waiting: list[_Write] = []
+        """Those who are ready."""
         self.sending = 0
         """Statements that are under way."""
         self.since = 0.0
         """When the last of them was sent."""
         self.timer: asyncio.TimerHandle | None = None
+
+    def forget(self, who: Hashable) -> None:
+        """A command is ready, or will not be."""
+        self.coming.discard(who)
+        self.late.discard(who)
+
+    def give_up_waiting(self) -> None:
+        """Nobody waits any longer for those who have begun."""
+        self.late |= self.coming
+        self.coming.clear()
 
 
 class GroupCommit:
@@ -89,25 +102,27 @@ class GroupCommit:
         """Whether no command at all is under way."""
         return not self._groups
 
-    def expect(self, tenant_id: UUID) -> None:
+    def expect(self, tenant_id: UUID, who: Hashable) -> None:
         """A command is under way that may write: others wait for it, until it writes or `leave` is called."""
         group = self._groups.get(tenant_id)
         if group is None:
             group = self._groups[tenant_id] = _Group()
-        group.expected += 1
+        group.coming.add(who)
 
-    def leave(self, tenant_id: UUID) -> None:
+    def leave(self, tenant_id: UUID, who: Hashable) -> None:
         """It will not write, or by itself."""
         group = self._groups[tenant_id]
-        group.expected -= 1
+        group.forget(who)
         self._look(tenant_id, group)
 
     def is_alone(self, tenant_id: UUID) -> bool:
         """Whether nobody but the one command that asks is under way."""
         group = self._groups[tenant_id]
-        return group.expected == 1 and not group.sending
+        return len(group.coming) + len(group.late) == 1 and not group.waiting and not group.sending
 
-    async def write(self, tenant_id: UUID, kind: Hashable, what: Any, send: Send, late: Callable[[], None]) -> Any:
+    async def write(
+        self, tenant_id: UUID, who: Hashable, kind: Hashable, what: Any, send: Send, late: Callable[[], None]
+    ) -> Any:
         """What `send` tells of `what`, which it is given along with others of the same kind; or `Told.ALONE`.
 
         Of one that is `expect`ed, which has left with this, however it ends. Whoever is cancelled here may have written
@@ -116,6 +131,7 @@ class GroupCommit:
         """
         group = self._groups[tenant_id]
         one = _Write(kind, what, send, late)
+        group.forget(who)
         group.waiting.append(one)
         self._look(tenant_id, group)
         try:
@@ -123,7 +139,7 @@ class GroupCommit:
         finally:
             if one in group.waiting:  # cancelled before it was sent
                 group.waiting.remove(one)
-                self.leave(tenant_id)
+                self._look(tenant_id, group)
 
     async def close(self) -> None:
         """Wait for what is under way, and for what has waited for that."""
@@ -133,11 +149,11 @@ class GroupCommit:
     def _look(self, tenant_id: UUID, group: _Group) -> None:
         """Send, unless there is somebody to wait for."""
         if not group.waiting:
-            if not group.expected and not group.sending:
+            if not (group.coming or group.late or group.sending):
                 self._stop_timer(group)  # which would find the tenant's next group
                 del self._groups[tenant_id]
             return
-        if len(group.waiting) >= MOST or (len(group.waiting) >= group.expected and not group.sending):
+        if len(group.waiting) >= MOST or not (group.coming or group.sending):
             self._send(tenant_id, group)
         elif group.timer is None:
             seconds = PATIENCE_SECONDS if group.sending else GATHERING_SECONDS
@@ -146,6 +162,8 @@ class GroupCommit:
     def _no_longer(self, tenant_id: UUID, group: _Group) -> None:
         """Those who wait have waited for long enough, but for a statement that was sent meanwhile."""
         group.timer = None
+        if not group.sending:
+            group.give_up_waiting()
         if group.waiting and (not group.sending or time.monotonic() - group.since >= PATIENCE_SECONDS):
             self._send(tenant_id, group)
         else:
@@ -161,7 +179,6 @@ class GroupCommit:
         for one in group.waiting:
             if not one.told.done():  # else it was cancelled, and hears of it in this very turn
                 kinds.setdefault(one.kind, []).append(one)
-        group.expected -= len(group.waiting)
         group.waiting.clear()
         self._stop_timer(group)
         for writes in kinds.values():

@@ -54,10 +54,10 @@ async def test_who_is_alone_waits_for_nobody(tenant: TenantUnderTest) -> None:
         assert isinstance(await move(tenant, agent, PAUSED), Done)
 
 
-async def test_nobody_waits_long_for_one_who_takes_long(
+async def test_nobody_waits_long_for_one_who_takes_long_nor_a_second_time(
     tenant: TenantUnderTest, declare_brief: Declare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor for one who has come to nothing."""
+    """Else whatever takes long would cost everybody beside it the longest wait, each time."""
     monkeypatch.setattr("db.group_commit.GATHERING_SECONDS", 0.001)
     (agent,) = await agents(tenant)
     (template,) = await templates(tenant, 1)
@@ -65,13 +65,27 @@ async def test_nobody_waits_long_for_one_who_takes_long(
     dawdling = asyncio.ensure_future(renaming(tenant, declare_brief(slow.rename), [template])[0])
     await slow.has_met(1)
     assert isinstance(await move(tenant, agent, PAUSED), Done)
-    assert not dawdling.done()
     monkeypatch.setattr("db.group_commit.GATHERING_SECONDS", LONG)
-    moving = asyncio.create_task(move(tenant, agent, ACTIVE))
+    async with asyncio.timeout(LONG / 2):
+        assert isinstance(await move(tenant, agent, ACTIVE), Done)
+    assert not dawdling.done()
+    await slow.barrier.wait()
+    assert isinstance(await dawdling, Done)
+    assert tenant.database._company.commits.is_idle
+
+
+async def test_nobody_waits_for_one_who_has_come_to_nothing(tenant: TenantUnderTest, declare_brief: Declare) -> None:
+    (agent,) = await agents(tenant)
+    (template,) = await templates(tenant, 1)
+    slow = Meeting(2)
+    dawdling = asyncio.ensure_future(renaming(tenant, declare_brief(slow.rename), [template])[0])
+    await slow.has_met(1)
+    moving = asyncio.create_task(move(tenant, agent, PAUSED))
     await asyncio.sleep(0.05)
     assert not moving.done(), "there is somebody to wait for"
     dawdling.cancel()
-    assert isinstance(await moving, Done)
+    async with asyncio.timeout(LONG / 2):
+        assert isinstance(await moving, Done)
 
 
 async def test_one_that_was_overtaken_keeps_nobody_from_writing(

@@ -140,9 +140,9 @@ async def told_the_same(_fetch: Any, _tenant_id: UUID, writes: Sequence[Any]) ->
 
 async def one_of_two_that_goes_away(commits: GroupCommit, tenant: TenantUnderTest) -> asyncio.Task[Any]:
     """It waits for the other one, is cancelled, and has not heard of that yet."""
-    for _ in range(2):
-        commits.expect(tenant.id)
-    first = asyncio.create_task(commits.write(tenant.id, "same", "mine", told_the_same, no_matter))
+    for who in ("first", "second"):
+        commits.expect(tenant.id, who)
+    first = asyncio.create_task(commits.write(tenant.id, "first", "same", "mine", told_the_same, no_matter))
     await asyncio.sleep(0)
     first.cancel()
     return first
@@ -154,7 +154,7 @@ async def test_who_goes_away_in_the_turn_in_which_the_others_get_ready(tenant: T
     commits = tenant.database._company.commits
     first = await one_of_two_that_goes_away(commits, tenant)
     async with asyncio.timeout(LONG / 2):
-        assert await commits.write(tenant.id, kind, "mine", told_the_same, no_matter) is Told.ALONE
+        assert await commits.write(tenant.id, "second", kind, "mine", told_the_same, no_matter) is Told.ALONE
     await asyncio.wait((first,))
     assert first.cancelled()
     assert commits.is_idle
@@ -167,12 +167,12 @@ async def test_who_waits_no_more_leaves_nothing_behind_for_those_who_come_later(
     monkeypatch.setattr("db.group_commit.GATHERING_SECONDS", 0.005)
     commits = tenant.database._company.commits
     await asyncio.wait((await one_of_two_that_goes_away(commits, tenant),))
-    commits.leave(tenant.id)
+    commits.leave(tenant.id, "second")
     assert commits.is_idle
-    commits.expect(tenant.id)
+    commits.expect(tenant.id, "third")
     await asyncio.sleep(0.02)
     assert commits.is_alone(tenant.id)
-    commits.leave(tenant.id)
+    commits.leave(tenant.id, "third")
     assert commits.is_idle
 
 
