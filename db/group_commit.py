@@ -149,8 +149,8 @@ class GroupCommit:
     def _look(self, tenant_id: UUID, group: _Group) -> None:
         """Send, unless there is somebody to wait for."""
         if not group.waiting:
+            self._stop_timer(group)  # else the end of a wait that is none would be taken for one in vain
             if not (group.coming or group.late or group.sending):
-                self._stop_timer(group)  # which would find the tenant's next group
                 del self._groups[tenant_id]
             return
         if len(group.waiting) >= MOST or not (group.coming or group.sending):
@@ -162,12 +162,12 @@ class GroupCommit:
     def _no_longer(self, tenant_id: UUID, group: _Group) -> None:
         """Those who wait have waited for long enough, but for a statement that was sent meanwhile."""
         group.timer = None
+        if group.sending and time.monotonic() - group.since < PATIENCE_SECONDS:
+            self._look(tenant_id, group)
+            return
         if not group.sending:
             group.give_up_waiting()
-        if group.waiting and (not group.sending or time.monotonic() - group.since >= PATIENCE_SECONDS):
-            self._send(tenant_id, group)
-        else:
-            self._look(tenant_id, group)
+        self._send(tenant_id, group)
 
     def _stop_timer(self, group: _Group) -> None:
         if group.timer is not None:

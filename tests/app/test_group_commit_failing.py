@@ -176,6 +176,25 @@ async def test_who_waits_no_more_leaves_nothing_behind_for_those_who_come_later(
     assert commits.is_idle
 
 
+async def test_who_was_waited_for_by_one_who_has_gone_was_not_waited_for_in_vain(
+    tenant: TenantUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others still wait for it, as long as they do for anybody."""
+    monkeypatch.setattr("db.group_commit.GATHERING_SECONDS", 0.005)
+    commits = tenant.database._company.commits
+    await asyncio.wait((await one_of_two_that_goes_away(commits, tenant),))
+    await asyncio.sleep(0.02)
+    monkeypatch.setattr("db.group_commit.GATHERING_SECONDS", LONG)
+    commits.expect(tenant.id, "third")
+    third = asyncio.create_task(commits.write(tenant.id, "third", "same", "mine", told_the_same, no_matter))
+    await asyncio.sleep(0.02)
+    assert not third.done()
+    commits.leave(tenant.id, "second")
+    async with asyncio.timeout(LONG / 2):
+        assert await third is Told.ALONE
+    assert commits.is_idle
+
+
 async def test_what_waits_for_that_is_awaited_too(
     tenant: TenantUnderTest, declare_brief: Declare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
