@@ -22,7 +22,7 @@ from app.log import together
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.http")
 
 AFTERWARDS_SECONDS: Final = 0.005
-"""How long log lines and figures of a request may wait for those of others."""
+"""How long log lines and figures of a request may wait for something to be done beside."""
 _OF_PROXIES: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
 """All that uvicorn's wrapper for proxies looks at."""
 TEXTS: Final = "fleetgraph.texts"
@@ -38,29 +38,42 @@ class HttpProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         scope: Any = cycle.scope
         scope["extensions"] = {WHOLE: partial(_send_whole, cycle)}
-        if (afterwards := getattr(self.server_state, "afterwards", None)) is not None:
+        afterwards: Afterwards | None = getattr(self.server_state, "afterwards", None)
+        if afterwards is not None:
             scope["extensions"][LATER] = afterwards.add
         if isinstance(app, ProxyHeadersMiddleware) and _OF_PROXIES.isdisjoint([name for name, _ in scope["headers"]]):
             app = app.app
         super()._start_asgi_task(cycle, app)
+        if afterwards is not None:
+            afterwards.begun()
 
 
 class Afterwards:
-    """What each request leaves to be done holds up no answer. Where others are under way it is done for all of them
-    together, a moment later, which takes half as long as one by one; else at once, while the client reads the answer.
+    """What each request leaves to be done holds up no answer, neither its own nor the next one. Who is alone gets
+    theirs done by the request that comes next, at the moment when that begins to wait for the database; those beside
+    each other together, which takes half as long as one by one.
     """
 
-    def __init__(self, under_way: Sized = ()) -> None:
-        """`under_way` are the requests that are, the one that leaves something among them."""
+    def __init__(self, under_way: Sized) -> None:
+        """`under_way` are the requests that are, the one that leaves something, or begins, among them."""
         self._under_way = under_way
         self._left: list[tuple[Callable[[Any], None], Any]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     def add(self, function: Callable[[Any], None], argument: Any) -> None:
         """Call the function soon."""
-        if not self._left:
-            seconds = AFTERWARDS_SECONDS if len(self._under_way) > 1 else 0
-            asyncio.get_running_loop().call_later(seconds, self.run)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(AFTERWARDS_SECONDS, self._due)
         self._left.append((function, argument))
+
+    def begun(self) -> None:
+        """A request has its task, whose first step comes next."""
+        if self._left and len(self._under_way) == 1:
+            asyncio.get_running_loop().call_soon(self.run)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.run()
 
     def run(self) -> None:
         """Call all of them now."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,6 +17,7 @@ from app.http import server
 from app.http.endpoint import GraphQLEndpoint
 from app.http.server import Afterwards
 from db.connections import Connections
+from db.tenant_pool import TenantConnection
 from tests.app.live.gateway import running
 from tests.conftest import TenantUnderTest
 
@@ -29,7 +32,7 @@ async def test_what_is_left_is_done_together_in_its_order_and_all_of_it(monkeypa
             raise RuntimeError("out of order")
         done.append(number)
 
-    afterwards = Afterwards()
+    afterwards = Afterwards(())
     with structlog.testing.capture_logs() as lines:
         for number in range(4):
             afterwards.add(do, number)
@@ -43,22 +46,53 @@ async def test_what_is_left_is_done_together_in_its_order_and_all_of_it(monkeypa
     assert done == [0, 1, 3, 4]
 
 
-async def test_what_one_alone_leaves_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While its client reads the answer; nobody waits for that."""
+async def test_what_one_alone_leaves_is_done_by_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind that one's first step, which may have sent a statement by then."""
     monkeypatch.setattr(server, "AFTERWARDS_SECONDS", 60)
-    done: list[int] = []
+    done: list[str] = []
     under_way = {"it"}
     afterwards = Afterwards(under_way)
-    afterwards.add(done.append, 1)
+    afterwards.add(done.append, "left")
+    await asyncio.sleep(0.01)
     assert done == []
+    asyncio.get_running_loop().call_soon(done.append, "first step")
+    afterwards.begun()
     await asyncio.sleep(0.01)
-    assert done == [1]
+    assert done == ["first step", "left"]
     under_way.add("another")
-    afterwards.add(done.append, 2)
+    afterwards.add(done.append, "of two")
+    afterwards.begun()
     await asyncio.sleep(0.01)
-    assert done == [1]
+    assert done == ["first step", "left"]
     afterwards.run()
-    assert done == [1, 2]
+    assert done == ["first step", "left", "of two"]
+
+
+async def test_an_operation_is_reported_while_the_next_one_waits(
+    connections: Connections, tmp_path: Path, tenant: TenantUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once its statement is sent, and before its answer is."""
+    monkeypatch.setattr(server, "AFTERWARDS_SECONDS", 60)
+    happened: list[str] = []
+    fetch, whole = TenantConnection.fetch, server._send_whole
+
+    def sent(self: TenantConnection, sql: str, arguments: Sequence[Any]) -> Awaitable[Sequence[Any]]:
+        happened.append("statement")
+        return fetch(self, sql, arguments)
+
+    def answered(cycle: Any, status: int, head: bytes, body: bytes) -> bool:
+        happened.append("answer")
+        return whole(cycle, status, head, body)
+
+    async with running(connections, tmp_path) as gateway, httpx.AsyncClient() as client:
+        headers = {"Authorization": f"Bearer {await gateway.token(tenant)}"}
+        question = {"query": "query Q { projects { totalCount } }"}
+        await client.post(gateway.url, json=question, headers=headers)
+        monkeypatch.setattr(TenantConnection, "fetch", sent)
+        monkeypatch.setattr(server, "_send_whole", answered)
+        gateway.application.gateway.executor.observe = lambda _: happened.append("report")  # type: ignore[misc]
+        await client.post(gateway.url, json=question, headers=headers)
+        assert happened == ["statement", "report", "answer"]
 
 
 async def test_an_operation_is_reported_after_its_answer_and_before_the_server_is_gone(
