@@ -59,6 +59,7 @@ class Afterwards:
         self._under_way = under_way
         self._left: list[tuple[Callable[[Any], None], Any]] = []
         self._timer: asyncio.TimerHandle | None = None
+        """Stays when a request was quicker than it: to call it off and set another would cost each request more."""
 
     def add(self, function: Callable[[Any], None], argument: Any) -> None:
         """Call the function soon."""
