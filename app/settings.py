@@ -77,6 +77,13 @@ class Settings(Struct, frozen=True, kw_only=True, rename=lambda name: PREFIX + n
     )
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes any free one.")] = 8000
     workers: Annotated[int, Meta(ge=1, le=256, description="Worker processes that serve requests.")] = 1
+    huge_pages: Annotated[
+        bool,
+        Meta(
+            description="Whether a worker that has started moves its memory to pages of 2 MB, where Linux can (6.1 or "
+            "later): queries are a few percent faster, and it takes hardly more memory."
+        ),
+    ] = True
     shutdown_seconds: Annotated[
         float, Meta(ge=0, le=600, description="How long running requests may go on after the gateway was told to stop.")
     ] = 10

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from db.embedded import EmbeddedPostgres
+from tests.systems import needs_huge_pages
 
 ROOT = Path(__file__).parents[1]
 _FLEETGRAPH = str(Path(sys.executable).with_name("fleetgraph"))
@@ -128,6 +129,13 @@ def _postgres_runs(data: Path) -> bool:
     return False
 
 
+def _on_huge_pages(process_id: int) -> int:
+    """How many kB of a process's memory are on pages of 2 MB."""
+    found = re.search(r"AnonHugePages:\s+(\d+) kB", Path(f"/proc/{process_id}/smaps_rollup").read_text())
+    assert found is not None
+    return int(found[1])
+
+
 def _eventually(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + _SECONDS
     while not condition():
@@ -143,6 +151,14 @@ def test_serves_until_ctrl_c_and_leaves_nothing_running(data: Path) -> None:
         assert gateway.press_ctrl_c() == 0
         assert not _postgres_runs(data)
         assert "Traceback" not in gateway.errors()
+
+
+@needs_huge_pages
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_gateway_that_has_started_is_on_huge_pages_unless_told_not_to(data: Path, *, wanted: bool) -> None:
+    with serving(data, HUGE_PAGES=str(wanted).lower()) as gateway:
+        assert httpx.get(gateway.url + "/readyz").status_code == 200
+        assert (_on_huge_pages(gateway.process.pid) > 0) is wanted
 
 
 def test_the_second_start_takes_less_than_five_seconds(data: Path) -> None:

@@ -16,6 +16,7 @@ import uvicorn
 
 from app import log
 from app.cli.failing import CommandError
+from app.cli.huge_pages import use_huge_pages
 from app.cli.preparing import has_tenants, ready_database, seed_demo
 from app.cli.tokens import issue
 from app.cli.workers import run_workers
@@ -100,12 +101,15 @@ class _Announcing(DrainingServer):
         application = Application(settings)
         super().__init__(configured(application, settings), application.drain, settings.shutdown_seconds)
         self._announce = announce
+        self._huge_pages = settings.huge_pages
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._announce()
             settle_collector()
+            if self._huge_pages:
+                use_huge_pages()
 
 
 def settle_collector() -> None:
