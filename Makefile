@@ -15,7 +15,7 @@ help:
 	@echo "make run         serve the gateway with its own Postgres and a demo fleet"
 	@echo "make test        linters, types, import contracts, tests"
 	@echo "make test-long   the soaks and the large property runs"
-	@echo "make bench       every benchmark, 45 minutes (ARGS=--quick for a short run)"
+	@echo "make bench       every benchmark, an hour (ARGS=--quick for a short run)"
 	@echo "make lint, make format, make docs, make clean"
 
 run: install

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar
 
 import typer
 
 from app.cli.showing import console, progress
 from bench import report, trivial
-from bench.contenders import CONTENDERS, Contender, ContenderFailed
-from bench.fleet import FleetUnusable, open_fleet
+from bench.contenders import CONTENDERS, Contender, ContenderFailed, Server
+from bench.fleet import Fleet, FleetUnusable, open_fleet
 from bench.load import load_generator
 from bench.processes import resident_bytes
-from bench.queries import QUERIES
-from bench.rounds import Cell, compare, measure, warm_up
+from bench.queries import QUERIES, Query
+from bench.rounds import Answers, Cell, Measurement, compare, measure, rotated, warm_up
 from db.embedded import EmbeddedPostgresError
 
 _Choice = TypeVar("_Choice")
@@ -48,13 +49,9 @@ def main(
     with contextlib.ExitStack() as held:
         fleet = held.enter_context(open_fleet(size))
         entered: list[Contender] = [kind() for kind in kinds]
-        with console.status("Starting the servers"):
-            servers = [held.enter_context(contender.running(fleet)) for contender in entered]
-        started = {server.contender.name: resident_bytes([server.pid]) for server in servers}
-        with console.status("Comparing the answers"):
-            asked = compare(servers, asked_queries, fleet, enforce_rows=size == "large")
-        console.print("The answers of all contenders are equal.")
         if compare_only:
+            _start(held, entered, asked_queries, fleet, size == "large")
+            console.print("The answers of all contenders are equal.")
             return
         load = held.enter_context(load_generator())
         reach = trivial.reach(load, max(0.5, seconds / 2))
@@ -63,18 +60,28 @@ def main(
                 f"The load generator reached {reach:,.0f} requests a second, which is less than {trivial.ENOUGH:,}: "
                 "the machine is busy, and fast cells will show the generator."
             )
-        with console.status("Warming up"):
-            warm_up(servers, asked, load)
+        asked: Answers = {}
+        started: dict[str, list[int]] = {}
+        cells: dict[Cell, list[Measurement]] = {}
         with progress() as bar:
-            task = bar.add_task("", total=rounds * len(counts) * len(asked_queries) * len(servers))
-            began_cells = -1
+            task = bar.add_task("", total=rounds * len(counts) * len(asked_queries) * len(entered))
+            place = itertools.count()
 
             def tell(cell: Cell) -> None:
-                nonlocal began_cells
-                began_cells += 1
-                bar.update(task, completed=began_cells, description=f"{cell[1]} {cell[0]} at {cell[2]}")
+                bar.update(task, completed=next(place), description=f"{cell[1]} {cell[0]} at {cell[2]}")
 
-            cells = measure(servers, asked_queries, asked, counts, rounds, seconds, fleet, load, tell)
+            for number in range(rounds):
+                bar.update(task, description=f"Starting the servers of round {number + 1}")
+                with contextlib.ExitStack() as running:
+                    servers, asked, memory = _start(running, entered, asked_queries, fleet, size == "large")
+                    bar.update(task, description="Warming up")
+                    warm_up(servers, asked, load)
+                    order = rotated(servers, number)
+                    measured = measure(order, asked_queries, asked, counts, seconds, fleet, load, tell)
+                for one, resident in memory.items():
+                    started.setdefault(one, []).append(resident)
+                for cell, figures in measured.items():
+                    cells.setdefault(cell, []).append(figures)
         run = report.Run(
             began=began,
             ended=report.now(),
@@ -85,7 +92,7 @@ def main(
             queries=asked_queries,
             contenders=entered,
             body_bytes={key: round(statistics.mean(map(len, each.bodies))) for key, each in asked.items()},
-            started_bytes=started,
+            started_bytes={one: round(statistics.median(found)) for one, found in started.items()},
             cells=cells,
             client_per_second=reach,
             load_before=load_before,
@@ -93,6 +100,19 @@ def main(
         )
     for path in report.write(run, name):
         console.print(f"Written: {path}")
+
+
+def _start(
+    held: contextlib.ExitStack,
+    contenders: Sequence[Contender],
+    queries: Sequence[Query],
+    fleet: Fleet,
+    enforce_rows: bool,
+) -> tuple[Sequence[Server], Answers, Mapping[str, int]]:
+    """All of them as servers that have given equal answers, with these and with their memory from before."""
+    servers = [held.enter_context(contender.running(fleet)) for contender in contenders]
+    memory = {server.contender.name: resident_bytes([server.pid]) for server in servers}
+    return servers, compare(servers, queries, fleet, enforce_rows), memory
 
 
 def _chosen(option: str, names: str, known: dict[str, _Choice]) -> Sequence[_Choice]:

@@ -1,6 +1,6 @@
 """`python -m bench.all`: every benchmark in turn, each in a process of its own, and then the pages about them.
 
-    make bench                                     # everything: about 45 minutes on a quiet machine
+    make bench                                     # everything: about an hour on a quiet machine
     make bench ARGS=--quick                        # a short run of all, to see that they work; not for figures
     python -m bench.all --only writes,growth
 

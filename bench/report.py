@@ -43,7 +43,7 @@ class Run:
     body_bytes: Mapping[tuple[str, str], int]
     """(Contender, query) -> mean size of its answers."""
     started_bytes: Mapping[str, int]
-    """Contender -> resident memory before the first request."""
+    """Contender -> resident memory before the first request, median of the rounds."""
     cells: Mapping[Cell, Sequence[Measurement]]
     client_per_second: float
     """What the load generator reached against the trivial server."""
@@ -108,9 +108,10 @@ def _heading(run: Run) -> str:
         + ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
         + f". Load average before: {run.load_before:.1f}.",
         "",
-        f"Medians of {run.rounds} interleaved rounds, {run.seconds:g} s each, closed loop over HTTP on loopback with "
-        f"keep-alive. The {run.size} demo fleet: {rows}. CPU is that of server and Postgres together. The machine "
-        "is shared: compare what stands beside each other in this run, and nothing with figures from elsewhere.",
+        f"Medians of {run.rounds} interleaved rounds, {run.seconds:g} s each, the servers of each started anew; closed "
+        f"loop over HTTP on loopback with keep-alive. The {run.size} demo fleet: {rows}. CPU is that of server and "
+        "Postgres together. The machine is shared: compare what stands beside each other in this run, and nothing with "
+        "figures from elsewhere.",
         "",
         "Contenders:",
         *(f"- **{contender.name}**: {contender.what}" for contender in run.contenders),
@@ -204,17 +205,17 @@ def _memory(run: Run) -> str:
     lines = [
         "## Resident memory, MB",
         "",
-        "Of the server's processes, without Postgres: before the first request, then the most that was seen in the "
-        "first round.",
+        "Of the server's processes, without Postgres: before the first request, the median of the rounds, then the "
+        "most that was seen in any of them.",
         "",
-        f"| Contender | started | {head} | whole run |",
-        f"|---|--:|{'--:|' * (len(run.connections) + 1)}",
+        f"| Contender | started | {head} |",
+        f"|---|--:|{'--:|' * len(run.connections)}",
     ]
     for contender in run.contenders:
         cells = [(cell[2], rounds) for cell, rounds in run.cells.items() if cell[0] == contender.name]
         figures = [run.started_bytes[contender.name]]
-        figures += [max(rounds[0].resident_bytes for c, rounds in cells if c == count) for count in run.connections]
-        figures.append(max(one.resident_bytes for _, rounds in cells for one in rounds))
+        for count in run.connections:
+            figures.append(max(one.resident_bytes for c, rounds in cells if c == count for one in rounds))
         lines.append(f"| {contender.name} | {' | '.join(f'{figure / 1e6:.0f}' for figure in figures)} |")
     return "\n".join(lines)
 

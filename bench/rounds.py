@@ -1,7 +1,9 @@
 """Interleaved rounds: every contender answers every query at every number of connections, again and again.
 
 What stands beside each other in a table was measured within seconds of each other, in an order that changes from round
-to round, so that whatever else the machine does falls on all contenders alike.
+to round, so that whatever else the machine does falls on all contenders alike. For each round the servers are started
+anew: where a process happens to have its code and its data in memory makes it faster or slower by some percent for as
+long as it lives, and that is not what is asked.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from bench.contenders import ContenderFailed, Request, Server
 from bench.fleet import Fleet
@@ -17,10 +19,13 @@ from bench.load import Job, LoadGenerator, Outcome
 from bench.processes import cpu_seconds, resident_bytes
 from bench.queries import Query, count_rows, difference
 
+_Value = TypeVar("_Value")
+
 Cell = tuple[str, str, int]
 """Contender, query, connections."""
 
 _WARM_CONNECTIONS: Final = 16
+_WARM_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,12 @@ class Asked:
     bodies: Sequence[bytes]
 
 
-def compare(
-    servers: Sequence[Server], queries: Sequence[Query], fleet: Fleet, enforce_rows: bool
-) -> Mapping[tuple[str, str], Asked]:
-    """Asks every contender everything once: (contender, query) -> requests and answers.
+Answers = Mapping[tuple[str, str], Asked]
+"""(Contender, query) -> what it is asked, and answers."""
+
+
+def compare(servers: Sequence[Server], queries: Sequence[Query], fleet: Fleet, enforce_rows: bool) -> Answers:
+    """Asks every contender everything once.
 
     Raises ContenderFailed where an answer has errors, differs from the first contender's, changes from one time to the
     next, or where the fleet has fewer rows than the query is about (`enforce_rows`).
@@ -95,38 +102,39 @@ def _check_rows(query: Query, answer: object) -> None:
             raise ContenderFailed(f"{query.name} found {found} rows of {key}; it is about at least {least}.")
 
 
-def warm_up(servers: Sequence[Server], asked: Mapping[tuple[str, str], Asked], load: LoadGenerator) -> None:
-    """Fills pools and caches: each query on as many connections as the pools have, at least one request on each."""
+def warm_up(servers: Sequence[Server], asked: Answers, load: LoadGenerator) -> None:
+    """Fills pools and caches, and lets compilers compile: each query on as many connections as the pools have."""
     for server in servers:
         for (name, _), each in asked.items():
             if name == server.contender.name:
-                load.run(_job(server, each, _WARM_CONNECTIONS, 0.5))
+                load.run(_job(server, each, _WARM_CONNECTIONS, _WARM_SECONDS))
 
 
 def measure(
     servers: Sequence[Server],
     queries: Sequence[Query],
-    asked: Mapping[tuple[str, str], Asked],
+    asked: Answers,
     connections: Sequence[int],
-    rounds: int,
     seconds: float,
     fleet: Fleet,
     load: LoadGenerator,
     tell: Callable[[Cell], None],
-) -> Mapping[Cell, list[Measurement]]:
-    """All cells, each once a round; `tell` hears of each before it begins."""
-    measured: dict[Cell, list[Measurement]] = {}
-    for number in range(rounds):
-        turn = number % len(servers)
-        order = [*servers[turn:], *servers[:turn]]
-        for count in connections:
-            for query in queries:
-                for server in order:
-                    cell = (server.contender.name, query.name, count)
-                    tell(cell)
-                    job = _job(server, asked[cell[:2]], count, seconds)
-                    measured.setdefault(cell, []).append(_one(server, job, fleet, load))
+) -> Mapping[Cell, Measurement]:
+    """All cells of one round, the servers of each in their order; `tell` hears of each before it begins."""
+    measured: dict[Cell, Measurement] = {}
+    for count in connections:
+        for query in queries:
+            for server in servers:
+                cell = (server.contender.name, query.name, count)
+                tell(cell)
+                measured[cell] = _one(server, _job(server, asked[cell[:2]], count, seconds), fleet, load)
     return measured
+
+
+def rotated(values: Sequence[_Value], number: int) -> Sequence[_Value]:
+    """The values in the order of round `number`: each begins as often as any other."""
+    turn = number % len(values)
+    return [*values[turn:], *values[:turn]]
 
 
 def _job(server: Server, asked: Asked, connections: int, seconds: float) -> Job:

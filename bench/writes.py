@@ -13,9 +13,11 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Annotated, Any, Final
 
 import orjson
@@ -25,12 +27,13 @@ from app.auth.actor import ActorKind
 from app.auth.tokens import LocalTokens
 from app.cli.showing import console
 from app.graph.ids import global_id
+from app.live.doorbell import PRESENCE_SECONDS
 from bench import report
-from bench.contenders import POOL, ContenderFailed, Request, Server
+from bench.contenders import POOL, Contender, ContenderFailed, Request, Server
 from bench.fleet import Fleet, FleetUnusable
 from bench.load import Job, LoadGenerator, load_generator
 from bench.processes import cpu_seconds, resident_bytes
-from bench.rounds import Measurement, median, summary
+from bench.rounds import Measurement, median, rotated, summary
 from bench.write_fleet import TOOL, Tenant, WritingGateway, journal_rows, open_empty_fleet, populate, post, wake_all
 from bench.write_rivals import (
     POSTGRAPHILE_ANSWERS,
@@ -143,9 +146,13 @@ RIVALS: Final = (
 Cell = tuple[str, int, int]
 """Write, tenants, connections."""
 
+_WARM_SECONDS: Final = 0.5
+_ALONE_SECONDS: Final = 3 * PRESENCE_SECONDS
+"""For so long a gateway that has just started rings for others, who may be there; later only if they are."""
+
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="How often each cell is measured.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each cell is measured.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long, each time.")] = 3.0,
     connections: Annotated[str, typer.Option(help="Numbers from 1 to 64, separated by commas.")] = "1,16,64",
     name: Annotated[str, typer.Option(help="Name of the files in bench/results.")] = "writes",
@@ -164,24 +171,25 @@ def main(
     with ExitStack() as stack:
         fleet = stack.enter_context(open_empty_fleet())
         load = stack.enter_context(load_generator())
-        servers = {
-            one.name: stack.enter_context(one.running(fleet)) for one in (gateway, *(contenders() if rivals else ()))
-        }
+        entered: Sequence[Contender] = [gateway, *(contenders() if rivals else ())]
         tokens = gateway.tokens(fleet)
-        with console.status("Making tenants and agents"):
-            tenants = populate(fleet, servers[gateway.name], tokens)
-        bodies = {write.name: _check(write, fleet, servers[write.by], tokens, tenants) for write in writes}
+        tenants: Sequence[Tenant] = []
         cells: dict[Cell, list[Measurement]] = {}
-        for turn in range(rounds + 1):  # the first warms up
-            for count in counts:
-                for spread in (tenants[:1], tenants):
-                    for write in writes:
-                        server = servers[write.by]
-                        job = _job(write, server, tokens, spread, count, seconds if turn else 0.5, bodies[write.name])
-                        console.print(f"{write.name}, {len(spread)} tenants, {count} connections", style="dim")
-                        one = _measure(write, job, fleet, server, load)
-                        if turn:
-                            cells.setdefault((write.name, len(spread), count), []).append(one)
+        for number in range(rounds):
+            with ExitStack() as running:
+                servers = {one.name: running.enter_context(one.running(fleet)) for one in entered}
+                alone = time.monotonic() + _ALONE_SECONDS
+                tenants = tenants or populate(fleet, servers[gateway.name], tokens)
+                bodies = {write.name: _check(write, fleet, servers[write.by], tokens, tenants) for write in writes}
+                asked = _Round(fleet, load, tokens, tenants, servers, bodies)
+                order = list(product(counts, (1, len(tenants)), rotated(writes, number)))
+                for count, spread, write in order:
+                    asked.measure(write, spread, count, _WARM_SECONDS)
+                time.sleep(max(0.0, alone - time.monotonic()))
+                for count, spread, write in order:
+                    console.print(f"{write.name}, {spread} tenants, {count} connections", style="dim")
+                    one = asked.measure(write, spread, count, seconds)
+                    cells.setdefault((write.name, spread, count), []).append(one)
         page = {
             **report.circumstances(began, load_before),
             "postgres": fleet.postgres_version,
@@ -234,16 +242,31 @@ def _job(
     return Job("127.0.0.1", server.port, connections, seconds, requests, tuple(bodies) * connections, len(bodies))
 
 
-def _measure(write: Write, job: Job, fleet: Fleet, server: Server, load: LoadGenerator) -> Measurement:
-    """One cell in one round. Raises ContenderFailed where an answer was wrong, or the journals do not fit them."""
-    wake_all(fleet)
-    before, cpu = journal_rows(fleet), (cpu_seconds([server.pid]), cpu_seconds([fleet.postgres_pid]))
-    outcome = load.run(job)
-    used = cpu_seconds([server.pid]) - cpu[0], cpu_seconds([fleet.postgres_pid]) - cpu[1]
-    if outcome.failure is not None:
-        raise ContenderFailed(f"{write.name} at {job.connections}: {outcome.failures} wrong: {outcome.failure}")
-    _check_journals(write, before, journal_rows(fleet), len(outcome.latencies))
-    return summary(outcome, *used, resident_bytes([server.pid]))
+@dataclass(frozen=True)
+class _Round:
+    """The servers of a round, and what they are asked."""
+
+    fleet: Fleet
+    load: LoadGenerator
+    tokens: LocalTokens
+    tenants: Sequence[Tenant]
+    servers: Mapping[str, Server]
+    bodies: Mapping[str, Sequence[bytes]]
+    """Write -> what is answered to a lane of it."""
+
+    def measure(self, write: Write, spread: int, connections: int, seconds: float) -> Measurement:
+        """One cell. Raises ContenderFailed where an answer was wrong, or the journals do not fit them."""
+        server, fleet = self.servers[write.by], self.fleet
+        tenants = self.tenants[:spread]
+        job = _job(write, server, self.tokens, tenants, connections, seconds, self.bodies[write.name])
+        wake_all(fleet)
+        before, cpu = journal_rows(fleet), (cpu_seconds([server.pid]), cpu_seconds([fleet.postgres_pid]))
+        outcome = self.load.run(job)
+        used = cpu_seconds([server.pid]) - cpu[0], cpu_seconds([fleet.postgres_pid]) - cpu[1]
+        if outcome.failure is not None:
+            raise ContenderFailed(f"{write.name} at {connections}: {outcome.failures} wrong: {outcome.failure}")
+        _check_journals(write, before, journal_rows(fleet), len(outcome.latencies))
+        return summary(outcome, *used, resident_bytes([server.pid]))
 
 
 def markdown(page: Mapping[str, Any], cells: Mapping[Cell, Sequence[Measurement]]) -> str:
@@ -258,11 +281,12 @@ def markdown(page: Mapping[str, Any], cells: Mapping[Cell, Sequence[Measurement]
         "",
         report.told(page),
         "",
-        f"Medians of {page['rounds']} rounds, {page['seconds']:g} s each, closed loop over HTTP on loopback with "
-        f"keep-alive; one worker, {page['pool']} database connections, durable commits. Each connection has an agent "
-        "to itself. Server, Postgres and load generator share the machine, and so do others: compare within this "
-        "table. CPU is a request's, of server and Postgres together. Every answer was compared byte for byte, and "
-        "after each measurement the logs had grown by exactly what the answers stand for.",
+        f"Medians of {page['rounds']} rounds, {page['seconds']:g} s each, the servers of each started anew; closed "
+        f"loop over HTTP on loopback with keep-alive; one worker, {page['pool']} database connections, durable "
+        "commits. Each connection has an agent to itself. Server, Postgres and load generator share the machine, and "
+        "so do others: compare within this table. CPU is a request's, of server and Postgres together. Every answer "
+        "was compared byte for byte, and after each measurement the logs had grown by exactly what the answers stand "
+        "for.",
         "",
         *(f"- **{write.name}**: {write.what}" for write in (*WRITES, *RIVALS)),
         "",

@@ -8,7 +8,7 @@ import pytest
 
 from bench.load import Outcome
 from bench.report import geometric_mean
-from bench.rounds import Measurement, median, median_ratio, percentile, summary
+from bench.rounds import Measurement, median, median_ratio, percentile, rotated, summary
 
 
 def _measured(per_second: float) -> Measurement:
@@ -47,6 +47,15 @@ def test_ratios_compare_what_was_measured_together() -> None:
     # Round by round 2, 0.1 and 3; the medians alone would say 30 / 50.
     assert median_ratio(ours, theirs, lambda one: one.per_second) == 2
     assert median(ours, lambda one: one.per_second) == 30
+
+
+def test_in_turn_each_is_the_first() -> None:
+    assert [rotated("abc", number) for number in range(4)] == [
+        ["a", "b", "c"],
+        ["b", "c", "a"],
+        ["c", "a", "b"],
+        ["a", "b", "c"],
+    ]
 
 
 def test_geometric_mean() -> None:
