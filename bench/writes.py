@@ -207,6 +207,7 @@ def _check(
 ) -> Sequence[bytes]:
     """The bodies that answer a lane. Raises ContenderFailed where one is not as it has to be, or left no journal."""
     found: Sequence[bytes] = []
+    wake_all(fleet)
     for tenant in tenants:
         before = journal_rows(fleet)
         found = [server.ask(request) for request in write.lane(tokens, tenant, 0)]
