@@ -17,8 +17,9 @@ from uuid import UUID
 
 from app.query.statements import Statement
 
-PATIENCE_SECONDS: Final = 0.005
-"""Who finds a statement under way for longer asks beside it, for it may take long."""
+PATIENCE_SECONDS: Final = 0.025
+"""Who finds a statement under way for longer asks beside it, for it may take long. Not much shorter: while many ask, it
+is this process that has not yet come back to the statement, and each who asks beside it adds to what it has to do."""
 MOST_KEYS: Final = 1_000
 """Keys that one statement may ask for on behalf of several."""
 
@@ -142,6 +143,7 @@ class Sharing:
     def _hand_on(self, name: Hashable, under_way: _UnderWay) -> None:
         """The statement is over: whoever waits longest is next."""
         if under_way.waiting is not None:
+            under_way.since = time.monotonic()
             for one in under_way.waiting.members:
                 if not one.done():
                     one.set_result(_Told.YOUR_TURN)

@@ -113,6 +113,21 @@ async def test_who_asks_meanwhile_asks_together(ask: Ask, store: Store, shared: 
     assert not shared._under_way
 
 
+async def test_who_asks_as_one_statement_ends_is_asked_for_by_the_next(ask: Ask, store: Store) -> None:
+    """However long that one took: the next has been given over, and is about to be sent."""
+    first = ask(b"\1")
+    await settled()
+    second = ask(b"\2")
+    await settled()
+    await asyncio.sleep(2 * sharing.PATIENCE_SECONDS)
+    store.answers[0].set_result(None)
+    third = ask(b"\3")  # has its turn after `first`, and before `second`
+    await settled()
+    assert store.asked == [["01"], ["02", "03"]]
+    await store.answer(1)
+    assert [await one for one in (first, second, third)] == [[(b"\1",)], [(b"\2",)], [(b"\3",)]]
+
+
 async def test_another_statement_value_or_tenant_is_no_company(
     ask: Ask, store: Store, tenant: TenantUnderTest, other_tenant: TenantUnderTest
 ) -> None:
