@@ -43,10 +43,9 @@ from bench.growth_fleet import (
     open_log,
 )
 from bench.growth_page import Curve, Point, markdown
-from bench.load import Job, LoadGenerator, Outcome, load_generator
-from bench.processes import cpu_seconds, resident_bytes
+from bench.load import Job, LoadGenerator, load_generator
 from bench.queries import QUERIES, Variables, count_rows
-from bench.rounds import Measurement, summary
+from bench.rounds import Measurement, run
 from bench.write_fleet import Tenant, WritingGateway, open_empty_fleet, populate
 from db.embedded import EmbeddedPostgresError
 from db.ids import created_at
@@ -236,7 +235,7 @@ class Bench:
         bodies = [self._ask(question, request) for request in requests]
         raw = tuple(request.raw(self._server.port) for request in requests)
         job = Job("127.0.0.1", self._server.port, 1, 0.0, raw, tuple(bodies))
-        self._run(question, replace(job, connections=POOL, seconds=_WARM_SECONDS))
+        self._measure(question, replace(job, connections=POOL, seconds=_WARM_SECONDS))
         began = time.perf_counter()
         for _ in range(3):
             self._server.ask(requests[0])
@@ -254,16 +253,10 @@ class Bench:
         return body
 
     def _measure(self, question: Question, job: Job) -> Measurement:
-        cpu = cpu_seconds([self._server.pid]), cpu_seconds([self._fleet.postgres_pid])
-        outcome = self._run(question, job)
-        used = cpu_seconds([self._server.pid]) - cpu[0], cpu_seconds([self._fleet.postgres_pid]) - cpu[1]
-        return summary(outcome, *used, resident_bytes([self._server.pid]))
-
-    def _run(self, question: Question, job: Job) -> Outcome:
-        outcome = self._load.run(job)
-        if outcome.failure is not None:
-            raise ContenderFailed(f"{question.curve} at {question.x:,}: {outcome.failures} wrong: {outcome.failure}")
-        return outcome
+        one = run(self._server, job, self._fleet, self._load)
+        if one.failure is not None:
+            raise ContenderFailed(f"{question.curve} at {question.x:,}: {one.failures} wrong: {one.failure}")
+        return one
 
 
 def main(

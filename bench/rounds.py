@@ -127,7 +127,7 @@ def measure(
             for server in servers:
                 cell = (server.contender.name, query.name, count)
                 tell(cell)
-                measured[cell] = _one(server, _job(server, asked[cell[:2]], count, seconds), fleet, load)
+                measured[cell] = run(server, _job(server, asked[cell[:2]], count, seconds), fleet, load)
     return measured
 
 
@@ -142,7 +142,8 @@ def _job(server: Server, asked: Asked, connections: int, seconds: float) -> Job:
     return Job("127.0.0.1", server.port, connections, seconds, requests, tuple(asked.bodies))
 
 
-def _one(server: Server, job: Job, fleet: Fleet, load: LoadGenerator) -> Measurement:
+def run(server: Server, job: Job, fleet: Fleet, load: LoadGenerator) -> Measurement:
+    """One job, and what server and Postgres used for it."""
     before = cpu_seconds([server.pid]), cpu_seconds([fleet.postgres_pid])
     outcome = load.run(job)
     after = cpu_seconds([server.pid]), cpu_seconds([fleet.postgres_pid])

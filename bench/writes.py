@@ -27,13 +27,12 @@ from app.auth.actor import ActorKind
 from app.auth.tokens import LocalTokens
 from app.cli.showing import console
 from app.graph.ids import global_id
-from app.live.doorbell import PRESENCE_SECONDS
+from app.live.doorbell import MISSED_PRESENCES, PRESENCE_SECONDS
 from bench import report
 from bench.contenders import POOL, Contender, ContenderFailed, Request, Server
 from bench.fleet import Fleet, FleetUnusable
 from bench.load import Job, LoadGenerator, load_generator
-from bench.processes import cpu_seconds, resident_bytes
-from bench.rounds import Measurement, median, rotated, summary
+from bench.rounds import Measurement, median, rotated, run
 from bench.write_fleet import TOOL, Tenant, WritingGateway, journal_rows, open_empty_fleet, populate, post, wake_all
 from bench.write_rivals import (
     POSTGRAPHILE_ANSWERS,
@@ -147,7 +146,7 @@ Cell = tuple[str, int, int]
 """Write, tenants, connections."""
 
 _WARM_SECONDS: Final = 0.5
-_ALONE_SECONDS: Final = 3 * PRESENCE_SECONDS
+_ALONE_SECONDS: Final = MISSED_PRESENCES * PRESENCE_SECONDS
 """For so long a gateway that has just started rings for others, who may be there; later only if they are."""
 
 
@@ -261,13 +260,12 @@ class _Round:
         tenants = self.tenants[:spread]
         job = _job(write, server, self.tokens, tenants, connections, seconds, self.bodies[write.name])
         wake_all(fleet)
-        before, cpu = journal_rows(fleet), (cpu_seconds([server.pid]), cpu_seconds([fleet.postgres_pid]))
-        outcome = self.load.run(job)
-        used = cpu_seconds([server.pid]) - cpu[0], cpu_seconds([fleet.postgres_pid]) - cpu[1]
-        if outcome.failure is not None:
-            raise ContenderFailed(f"{write.name} at {connections}: {outcome.failures} wrong: {outcome.failure}")
-        _check_journals(write, before, journal_rows(fleet), len(outcome.latencies))
-        return summary(outcome, *used, resident_bytes([server.pid]))
+        before = journal_rows(fleet)
+        one = run(server, job, fleet, self.load)
+        if one.failure is not None:
+            raise ContenderFailed(f"{write.name} at {connections}: {one.failures} wrong: {one.failure}")
+        _check_journals(write, before, journal_rows(fleet), one.requests)
+        return one
 
 
 def markdown(page: Mapping[str, Any], cells: Mapping[Cell, Sequence[Measurement]]) -> str:

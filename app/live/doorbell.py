@@ -36,7 +36,9 @@ Heard: TypeAlias = Callable[[UUID, Feed, int | None], None]
 GAP_SECONDS: Final = 0.005
 """Least time from one message to the others to the next."""
 PRESENCE_SECONDS: Final = 5.0
-"""How often a gateway says that it is there; who was not heard for three times as long is gone."""
+"""How often a gateway says that it is there."""
+MISSED_PRESENCES: Final = 3
+"""Who was not heard for so many times as long is gone."""
 _CHANNEL: Final = "fleetgraph_doorbell"
 RETRY_SECONDS: Final = 0.5
 """Pause before a line that broke is tried again; it grows."""
@@ -167,7 +169,7 @@ class Doorbell:
         return time.monotonic() < self._others_until
 
     def _expect_others(self) -> None:
-        self._others_until = time.monotonic() + 3 * self._presence
+        self._others_until = time.monotonic() + MISSED_PRESENCES * self._presence
 
 
 _LETTERS: Final = {

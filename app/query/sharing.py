@@ -58,6 +58,7 @@ class _UnderWay:
 
     def __init__(self) -> None:
         self.since = 0.0
+        """When it was sent, or its turn came to be (`time.monotonic`)."""
         self.waiting: _Batch | None = None
 
 

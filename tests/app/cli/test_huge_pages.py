@@ -15,7 +15,7 @@ from app.cli.huge_pages import use_huge_pages
 from tests.systems import needs_huge_pages
 
 _PROGRAM = """
-import ctypes, json, mmap, random
+import json, mmap
 from pathlib import Path
 from app.cli import huge_pages
 
