@@ -56,7 +56,7 @@ from app.http.sockets import Sockets
 from app.http.streaming import stream, until_gone
 from app.http.streams import Message, Outbox, SourceStreams, Stream, Streams
 from app.http.tasks import cancelled
-from app.http.watching import Watches
+from app.http.watching import GONE, unless_gone
 
 Page: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -117,7 +117,6 @@ class GraphQLEndpoint:
         self._page_offers = RESPONSES if page is None else (*RESPONSES, Media.HTML)
         self._streams = streams or SourceStreams(executor, context_factory)
         self._open: set[asyncio.Task[Any]] = set()
-        self._watches = Watches()
         self.repeated: Final = Repeated(executor.keeps)
         self._connections = Connections(self._limits.connections_per_caller)
         self.sockets = Sockets(
@@ -198,8 +197,9 @@ class GraphQLEndpoint:
             streamed = self._streamed(request, streaming, streams_first or media is None, scope["method"], caller)
             if streamed is not None:
                 return streamed
-        asked = _Asked(scope["method"], caller, identity, scope.get("extensions", {}).get(LATER, at_once), body)
-        return await self._watches.unless_gone(self._respond(request, media or Media.JSON, asked), receive)
+        extensions = scope.get("extensions", {})
+        asked = _Asked(scope["method"], caller, identity, extensions.get(LATER, at_once), body)
+        return await unless_gone(self._respond(request, media or Media.JSON, asked), extensions.get(GONE))
 
     async def _caller(self, headers: RequestHeaders) -> Caller:
         authorization = headers.get(b"authorization")

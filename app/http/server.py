@@ -17,6 +17,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 
 from app.http.request_id import LATER, WHOLE
+from app.http.watching import GONE, HangUp
 from app.log import together
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("fleetgraph.http")
@@ -30,14 +31,25 @@ TEXTS: Final = "fleetgraph.texts"
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol of HTTP, with two things more: `scope["extensions"][WHOLE]` sends a whole answer with one
-    write, where ASGI's two messages become two, and with them two packets; and what is called by way of `[LATER]` holds
-    up no answer. Requests that no proxy has touched pass by the wrapper for those that one has.
+    """Uvicorn's protocol of HTTP, with three things more: `scope["extensions"][WHOLE]` sends a whole answer with one
+    write, where ASGI's two messages become two, and with them two packets; what is called by way of `[LATER]` holds up
+    no answer; and `[GONE]` tells of a client that hangs up. Requests that no proxy has touched pass by the wrapper for
+    those that one has.
     """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        """As uvicorn's."""
+        super().__init__(*arguments, **settings)
+        self._hang_up = HangUp()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone, or was sent away."""
+        super().connection_lost(exc)
+        self._hang_up.tell()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         scope: Any = cycle.scope
-        scope["extensions"] = {WHOLE: partial(_send_whole, cycle)}
+        scope["extensions"] = {WHOLE: partial(_send_whole, cycle), GONE: self._hang_up}
         afterwards: Afterwards | None = getattr(self.server_state, "afterwards", None)
         if afterwards is not None:
             scope["extensions"][LATER] = afterwards.add

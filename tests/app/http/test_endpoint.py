@@ -283,29 +283,6 @@ async def test_each_operation_has_a_context_that_is_closed(client: httpx.AsyncCl
     assert gateway.house.opened == gateway.house.closed == 2
 
 
-async def test_a_client_that_hangs_up_stops_the_work(gateway: Fleet) -> None:
-    """The edges: nobody waits for the answer, so nobody works on it."""
-    asked = False
-
-    async def receive() -> dict[str, Any]:
-        nonlocal asked
-        if not asked:
-            asked = True
-            return {"type": "http.request", "body": b'{"query": "{ slow }"}', "more_body": False}
-        await gateway.house.started.wait()
-        return {"type": "http.disconnect"}
-
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    headers = [(b"content-type", b"application/json"), (b"authorization", b"Bearer good")]
-    scope = {"type": "http", "method": "POST", "path": "/graphql", "query_string": b"", "headers": headers}
-    await asyncio.wait_for(gateway.endpoint(scope, receive, send), 5)
-    assert (gateway.house.cancelled, gateway.house.closed, sent) == (1, 1, [])
-
-
 def _post(version: str = "1.1", connection: str = "keep-alive", query: str = "{ hello }") -> bytes:
     body = orjson.dumps({"query": query})
     lines = [f"POST /graphql HTTP/{version}", "Host: x", "Authorization: Bearer good", f"Connection: {connection}"]

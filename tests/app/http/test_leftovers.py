@@ -7,6 +7,7 @@ import gc
 import weakref
 from typing import Any
 
+from app.http.watching import GONE, HangUp
 from tests.app.http.fleet import Fleet
 
 
@@ -27,20 +28,21 @@ class _Client:
         self.sent.append(message)
 
 
-async def _ask(gateway: Fleet, client: _Client) -> None:
+async def _ask(gateway: Fleet, client: _Client, connection: HangUp) -> None:
     headers = [(b"content-type", b"application/json"), (b"authorization", b"Bearer good")]
     scope = {"type": "http", "method": "POST", "path": "/graphql", "query_string": b"", "headers": headers}
-    await gateway.endpoint(scope, client.receive, client.send)
+    await gateway.endpoint({**scope, "extensions": {GONE: connection}}, client.receive, client.send)
 
 
 async def test_an_answer_that_took_a_while_leaves_nothing_for_the_collector(gateway: Fleet) -> None:
-    """Whether the client still listens is looked at from then on; a circle through that would keep whole requests
-    until the collector comes by, which is seldom (`settle_collector`): megabytes of them."""
+    """The connection, which stays, tells of its end; if it kept hold of whom it was to tell, or a circle did until the
+    collector comes by, which is seldom (`settle_collector`), whole requests would stay: megabytes of them."""
+    connection = HangUp()
     client = _Client(b'{"query": "{ slow(seconds: 0.1) }"}')
     gc.collect()
     gc.disable()
     try:
-        await asyncio.create_task(_ask(gateway, client))
+        await asyncio.create_task(_ask(gateway, client, connection))
         assert client.sent[0]["status"] == 200
         kept = weakref.ref(client)
         del client
