@@ -80,11 +80,12 @@ class TenantConnection:
 class _Waiter:
     """Who waits for a connection."""
 
-    __slots__ = ("given", "passed", "tenant")
+    __slots__ = ("deadline", "given", "passed", "tenant")
 
-    def __init__(self, given: asyncio.Future[TenantConnection | None], tenant: int) -> None:
+    def __init__(self, given: asyncio.Future[TenantConnection | None], tenant: int, deadline: float) -> None:
         self.given = given
         self.tenant = tenant
+        self.deadline = deadline
         self.passed = 0
         """How often somebody else was served while this one was the first."""
 
@@ -122,6 +123,9 @@ class TenantPool:
         }
         self._idle: list[TenantConnection] = []
         self._waiting: deque[_Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        """For the first of those who wait whose time will be over: one of the event loop's for each would cost more."""
+        self._looks_at = 0.0
         self._open = 0
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -197,24 +201,45 @@ class TenantPool:
 
     async def _wait(self, tenant_id: UUID, deadline: float) -> TenantConnection | None:
         waiter: asyncio.Future[TenantConnection | None] = asyncio.get_running_loop().create_future()
-        place = _Waiter(waiter, tenant_id.int)
+        place = _Waiter(waiter, tenant_id.int, deadline)
         self._waiting.append(place)
+        if self._timer is None or deadline < self._looks_at:
+            self._look_at(deadline)
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                return await waiter
-        except BaseException as error:
-            if waiter.done() and not waiter.cancelled():
+            return await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 # It was given to us in the moment in which we went away.
                 given = waiter.result()
                 self._pass_on() if given is None else self.give_back(given)
             with contextlib.suppress(ValueError):
                 self._waiting.remove(place)
-            if isinstance(error, TimeoutError):
-                raise PoolExhausted(
+            raise
+
+    def _look_at(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._looks_at, delay = deadline, max(0.0, deadline - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._look)
+
+    def _look(self) -> None:
+        """Tell those whose time is over."""
+        self._timer = None
+        now, still = time.monotonic(), []
+        for one in self._waiting:
+            if one.given.done():
+                continue
+            if one.deadline > now:
+                still.append(one.deadline)
+                continue
+            one.given.set_exception(
+                PoolExhausted(
                     f"All {self._size} connections of the pool were in use for {self._wait_seconds:g} s. Make the pool "
                     "larger (FLEETGRAPH_POOL_SIZE), or find out what keeps them busy."
-                ) from None
-            raise
+                )
+            )
+        if still:
+            self._look_at(min(still))
 
     async def _connect(self, *, counted: bool = False) -> TenantConnection:
         if not counted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from uuid import UUID
 
@@ -106,6 +107,51 @@ async def test_waiting_has_an_end(connections: Connections, tenant: TenantUnderT
     async with pool.connection(tenant.id):
         with pytest.raises(PoolExhausted, match="FLEETGRAPH_POOL_SIZE"):
             await tenant_of(pool, tenant.id)
+    assert await tenant_of(pool, tenant.id) == str(tenant.id)
+    await pool.close()
+
+
+async def test_each_waits_as_long_as_it_may(connections: Connections, tenant: TenantUnderTest) -> None:
+    """One timer serves all: who came later is told later, whoever was given a connection is told nothing."""
+    pool = TenantPool(connections.read, size=1, wait_seconds=0.4)
+    ended: list[str] = []
+
+    async def ask(name: str) -> None:
+        try:
+            await tenant_of(pool, tenant.id)
+        except PoolExhausted:
+            ended.append(f"{name} in vain")
+        else:
+            ended.append(name)
+
+    async with pool.connection(tenant.id):
+        asking = [asyncio.create_task(ask("first"))]
+        await asyncio.sleep(0.25)
+        asking.append(asyncio.create_task(ask("second")))
+        await asyncio.sleep(0.25)
+        assert ended == ["first in vain"]
+        asking.append(asyncio.create_task(ask("third")))
+        await asyncio.sleep(0.25)
+        assert ended == ["first in vain", "second in vain"]
+    await asyncio.gather(*asking)
+    assert ended == ["first in vain", "second in vain", "third"]
+    assert (pool.in_use, pool.idle) == (0, 1)
+    await asyncio.sleep(0.5)
+    assert await tenant_of(pool, tenant.id) == str(tenant.id)
+    await pool.close()
+
+
+async def test_who_goes_away_when_the_time_is_over_is_gone(connections: Connections, tenant: TenantUnderTest) -> None:
+    """Its cancellation is what it hears of, and the connection goes to the next."""
+    pool = TenantPool(connections.read, size=1, wait_seconds=0.05)
+    async with pool.connection(tenant.id):
+        asking = asyncio.create_task(tenant_of(pool, tenant.id))
+        await asyncio.sleep(0)
+        time.sleep(0.1)  # noqa: ASYNC251 - the loop's own timer must not be the one that tells it
+        pool._look()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
     assert await tenant_of(pool, tenant.id) == str(tenant.id)
     await pool.close()
 
