@@ -6,14 +6,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from graphql import FieldNode, GraphQLField, VariableNode, Visitor, visit
-from graphql.execution.values import get_argument_values
-
 from app.graph.connection import max_page
 from app.graph.errors import GraphError
 from app.graph.ordering import Keyset, encode_cursor
 from app.graph.paging import page_shape
 from app.graph.registry import Through, ToMany
+from app.query.arguments import Arguments
 from app.query.columns import Differently, Write, plain_writer
 from app.query.levels import Run, Written, children_of, reach_of
 from app.query.rows import Rows, records_by
@@ -122,14 +120,12 @@ class Pages:
     relation: ToMany | Through | None
     rows: Rows
     parts: Sequence[Part]
-    definition: GraphQLField
-    node: FieldNode
+    arguments: Arguments
     key_place: int = 0
     _variants: dict[Hashable, Variant] = field(default_factory=dict)
     _writers: list[Callable[..., list[Any]]] | None = None
 
     def __post_init__(self) -> None:
-        self._constant = None if has_variables(self.node) else get_argument_values(self.definition, self.node)
         self.has_rows = any(isinstance(part, Edges | PageInfo) for part in self.parts)
         self.has_count = any(isinstance(part, TotalCount) for part in self.parts)
 
@@ -197,9 +193,7 @@ class Pages:
     def _variant(self, run: Run) -> tuple[Variant, Mapping[str, Any]]:
         entity = self.rows.entity
         try:
-            given = self._constant
-            if given is None:
-                given = get_argument_values(self.definition, self.node, run.variables)
+            given = self.arguments.of(run.variables)
             key = page_shape(given), reach_of(run.actor, entity)
             known = self._variants.get(key)
             if known is None:
@@ -248,20 +242,3 @@ class Pages:
             return encode_cursor(signature, *values)
 
         return columns, cursor
-
-
-class _Variables(Visitor):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found = False
-
-    def enter_variable(self, _node: VariableNode, *_rest: Any) -> None:
-        self.found = True
-
-
-def has_variables(node: FieldNode) -> bool:
-    """Whether an argument of the field has a variable in it."""
-    visitor = _Variables()
-    for argument in node.arguments or ():
-        visit(argument, visitor)
-    return visitor.found

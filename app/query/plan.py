@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
-from graphql import FieldNode, GraphQLField, VariableNode
-from graphql.execution.values import get_argument_values
+from graphql import FieldNode, VariableNode
 
 from app.graph.errors import GraphError
 from app.graph.ids import key_of
 from app.graph.registry import EntityType
 from app.graph.roots import MAX_NODES, entity_of
+from app.query.arguments import Arguments
 from app.query.columns import Differently
 from app.query.levels import Run
 from app.query.lists import Pages
@@ -52,7 +52,7 @@ class RootRow:
     """One row of a table by its id."""
 
     single: Single
-    definition: GraphQLField
+    arguments: Arguments
     node: FieldNode
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class RootRow:
         entity = self.single.entity
         text = None if self._variable is None else run.variables.coerced.get(self._variable)
         if text is None:
-            text = arguments_of(self.definition, self.node, run)["id"]
+            text = self.arguments.of(run.variables)["id"]
         try:
             key = key_of(entity.prefix, entity.name, text, "id")
         except GraphError as error:
@@ -82,8 +82,7 @@ class RootNodes:
     """`node` or `nodes`: rows of any type by their global ids."""
 
     single_of: Callable[[str], Single]
-    definition: GraphQLField
-    node: FieldNode
+    arguments: Arguments
     is_list: bool
 
     def needs_snapshot(self, run: Run) -> bool:
@@ -105,7 +104,7 @@ class RootNodes:
         return rows if self.is_list else rows[0]
 
     def _asked(self, run: Run) -> list[tuple[EntityType, bytes]]:
-        given = arguments_of(self.definition, self.node, run)
+        given = self.arguments.of(run.variables)
         texts = given["ids"] if self.is_list else [given["id"]]
         if len(texts) > MAX_NODES:
             raise Differently("too many ids")
@@ -146,8 +145,3 @@ class Plan:
         for key, root in self.roots.items():
             data[key] = root if root is None or isinstance(root, str) else await root.value(run)
         return data
-
-
-def arguments_of(definition: GraphQLField, node: FieldNode, run: Run) -> Mapping[str, Any]:
-    """The arguments of a field."""
-    return get_argument_values(definition, node, run.variables)

@@ -33,6 +33,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from app.auth.actor import Actor
 from app.graph.fields import GraphField, OfRow
 from app.graph.registry import ENTITIES, EntityType, PointsTo, Relation, Through, ToMany, ToOne
+from app.query.arguments import Arguments
 from app.query.columns import Differently, Impossible, Write, read, stored, writer
 from app.query.json_values import JsonValue
 from app.query.lists import Edges, ListedChild, PageInfo, Pages, Part, TotalCount, TypeName
@@ -129,11 +130,11 @@ class Planner:
             singles = self._lazily(
                 lambda name: self._single(ENTITIES[name], details, scoped=True, several=root.is_list)
             )
-            return RootNodes(singles, field, node, root.is_list)
+            return RootNodes(singles, Arguments(field, node), root.is_list)
         entity = ENTITIES[root.entity]
         if root.is_list:
             return RootList(self._pages(None, entity, field, details, nested=False))
-        return RootRow(self._single(entity, details, scoped=True, several=False), field, node)
+        return RootRow(self._single(entity, details, scoped=True, several=False), Arguments(field, node), node)
 
     def _lazily(self, make: Callable[[str], Single]) -> Callable[[str], Single]:
         """The rows of a type by its name, planned when the first of them turns up."""
@@ -179,7 +180,7 @@ class Planner:
                     parts.append(TotalCount(key))
                 case "__typename":
                     parts.append(TypeName(key, connection.name))
-        return Pages(relation, rows, parts, field, details[0].node)
+        return Pages(relation, rows, parts, Arguments(field, details[0].node))
 
     def _edge(self, rows: Rows, entity: EntityType, field: GraphQLField, details: Details) -> str:
         edge = _object_type(field)
