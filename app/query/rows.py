@@ -53,6 +53,7 @@ class Rows:
     children: list[Child] = field(default_factory=list)
     _places: dict[Any, int] = field(default_factory=dict)
     _given: dict[str, Any] = field(default_factory=dict)
+    _shared: int = 0
 
     @property
     def table(self) -> Table:
@@ -91,6 +92,12 @@ class Rows:
         self._given[name] = value
         return name
 
+    def once(self, key: str, written: str) -> str:
+        """An expression that writes an object of `written` once for each value that `key` has among the records."""
+        name = f"m{self._shared}"
+        self._shared += 1
+        return f"{name}.get({key}) or {name}.setdefault({key}, {written})"
+
     def sources(self) -> Sequence[Source] | None:
         """Where each value of a record comes from, if all of them are columns of the row as they are, which whoever has
         the row can make of it; None where Postgres has to be asked."""
@@ -116,7 +123,8 @@ class Rows:
     def writing(self, expression: str) -> Callable[..., list[Any]]:
         """The function (records, actor, cursor function, children's results) -> values of this expression."""
         names = ", ".join(["rows", "a", "k", *(f"c{number}" for number in range(len(self.children)))])
-        source = f"lambda {names}: [{expression} for r in rows]"
+        shared = "".join(f" for m{number} in ({{}},)" for number in range(self._shared))
+        source = f"lambda {names}: [{expression}{shared} for r in rows]"
         made: Callable[..., list[Any]] = eval(source, {"__builtins__": {}, "fail": _fail, **self._given})  # noqa: S307 - see above
         return made
 

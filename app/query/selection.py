@@ -340,6 +340,8 @@ class Planner:
             joined = rows.join(target, table.c[relation.column])
             here = f"r[{rows.column(joined, 'id')}]"
             written = self._object(rows, target, joined, details, of_list=of_list)
+            if of_list:
+                written = rows.once(here, written)
             return f"({written} if {here} is not None else {'fail()' if is_required else 'None'})"
         place = rows.column(table, relation.column)
         name = rows.child(ToOneChild(self._single(target, details), place))
