@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, TypeAlias
+
+import orjson
 
 from app.graph.connection import max_page
 from app.graph.errors import GraphError
@@ -123,11 +126,16 @@ class Pages:
     arguments: Arguments
     key_place: int = 0
     _variants: dict[Hashable, Variant] = field(default_factory=dict)
-    _writers: list[Callable[..., list[Any]]] | None = None
 
     def __post_init__(self) -> None:
         self.has_rows = any(isinstance(part, Edges | PageInfo) for part in self.parts)
         self.has_count = any(isinstance(part, TotalCount) for part in self.parts)
+
+    @cached_property
+    def _writers(self) -> Sequence[Callable[..., list[bytes]]]:
+        """What writes the edges of each `edges`."""
+        edges = [part for part in self.parts if isinstance(part, Edges)]
+        return [self.rows.writing(part.expression, as_text=True) for part in edges]
 
     async def root(self, run: Run) -> Any:
         """The connection of a root field."""
@@ -162,18 +170,16 @@ class Pages:
         pages = [variant.kept(group) for group in groups]
         records = pages[0] if len(pages) == 1 else [record for page in pages for record in page]
         children = await children_of(self.rows, run, records)
-        if self._writers is None:
-            self._writers = [self.rows.writing(part.expression) for part in self.parts if isinstance(part, Edges)]
         edges = [write(records, run.actor, variant.cursor, *children) for write in self._writers]
         made, start = [], 0
         for found, page, total in zip(groups, pages, totals, strict=True):
             end = start + len(page)
-            made.append(self._connection(variant, found, page, [one[start:end] for one in edges], total))
+            made.append(self._connection(variant, found, page, [_array(one[start:end]) for one in edges], total))
             start = end
         return made
 
     def _connection(
-        self, variant: Variant, found: Sequence[Any], page: Sequence[Any], edges: list[list[Any]], total: int
+        self, variant: Variant, found: Sequence[Any], page: Sequence[Any], edges: list[Any], total: int
     ) -> dict[str, Any]:
         connection: dict[str, Any] = {}
         following = iter(edges)
@@ -242,3 +248,7 @@ class Pages:
             return encode_cursor(signature, *values)
 
         return columns, cursor
+
+
+def _array(texts: Sequence[bytes]) -> orjson.Fragment:
+    return orjson.Fragment(b"[" + b",".join(texts) + b"]")

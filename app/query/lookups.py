@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,6 @@ class Single:
     scoped: bool
     id_place: int
     _statements: dict[Hashable, Statement] = field(default_factory=dict)
-    _write: Callable[..., list[Any]] | None = None
 
     @property
     def entity(self) -> EntityType:
@@ -34,8 +33,9 @@ class Single:
 
     async def load(self, run: Run, keys: Collection[bytes]) -> dict[bytes, Any]:
         """The rows of these ids as JSON; an id without a row that may be seen is left out."""
-        values = await self.values(run, keys)
-        return {key: orjson.Fragment(orjson.dumps(value)) for key, value in values.items()}
+        found = await run.look_up(self.statement(run), self.id_place, keys)
+        texts = self._texts(found, run.actor, None, *await children_of(self.rows, run, found))
+        return self._by_id(found, map(orjson.Fragment, texts))
 
     async def values(self, run: Run, keys: Collection[bytes]) -> dict[bytes, Any]:
         """The rows of these ids, for who puts each in one place only."""
@@ -43,15 +43,23 @@ class Single:
         return self.written(run, found, await children_of(self.rows, run, found))
 
     def written(self, run: Run, found: Sequence[Any], children: Sequence[Written] = ()) -> dict[bytes, Any]:
-        """These records as JSON, by id."""
-        if self._write is None:
-            self._write = self.rows.writing(self.expression)
-        written = self._write(found, run.actor, None, *children)
+        """These records as objects, by id."""
+        return self._by_id(found, self._objects(found, run.actor, None, *children))
+
+    def _by_id(self, found: Sequence[Any], written: Iterable[Any]) -> dict[bytes, Any]:
         place = self.id_place
         return {record[place]: value for record, value in zip(found, written, strict=True)}
 
+    @cached_property
+    def _objects(self) -> Callable[..., list[Any]]:
+        return self.rows.writing(self.expression)
+
+    @cached_property
+    def _texts(self) -> Callable[..., list[Any]]:
+        return self.rows.writing(self.expression, as_text=True)
+
     def known(self, run: Run, columns: Mapping[str, Any]) -> Any:
-        """A row of which these columns are known, as JSON; None where more has to be read for it."""
+        """A row of which these columns are known, as an object; None where more has to be read for it."""
         sources = self._sources
         if sources is None or not all(name in columns for name, _ in sources):
             return None

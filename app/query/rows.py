@@ -2,10 +2,11 @@
 
 Writing is generated code: an expression over the driver's record `r`, made once a plan, such as
 
-    [{"cursor": k(r), "node": {"id": "run_" + r[1].hex(), "status": r[2], "version": c0.get(r[5])}} for r in rows]
+    [dumps({"cursor": k(r), "node": {"id": "run_" + r[1].hex(), "state": r[2], "version": c0.get(r[5])}}) for r in rows]
 
-since a function call a field would cost more than the field. Nothing of a client's stands in it but the response keys,
-which are GraphQL names, quoted.
+since a function call a field would cost more than the field. Each row of a list becomes text before the next one is
+looked at: what a row is made of is then still in the processor's cache, and the memory it takes is used again for the
+next. Nothing of a client's stands in it but the response keys, which are GraphQL names, quoted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import orjson
 from sqlalchemy import Column, ColumnElement, FromClause, Table, and_
 
 from app.graph.registry import EntityType
@@ -120,12 +122,16 @@ class Rows:
             rows = rows.outerjoin(one.table, condition)
         return rows if self.joins else None
 
-    def writing(self, expression: str) -> Callable[..., list[Any]]:
-        """The function (records, actor, cursor function, children's results) -> values of this expression."""
+    def writing(self, expression: str, *, as_text: bool = False) -> Callable[..., list[Any]]:
+        """The function (records, actor, cursor function, children's results) -> values of this expression, or the JSON
+        of each (`as_text`)."""
+        if as_text:
+            expression = f"dumps({expression})"
         names = ", ".join(["rows", "a", "k", *(f"c{number}" for number in range(len(self.children)))])
         shared = "".join(f" for m{number} in ({{}},)" for number in range(self._shared))
         source = f"lambda {names}: [{expression}{shared} for r in rows]"
-        made: Callable[..., list[Any]] = eval(source, {"__builtins__": {}, "fail": _fail, **self._given})  # noqa: S307 - see above
+        known = {"__builtins__": {}, "fail": _fail, "dumps": orjson.dumps, **self._given}
+        made: Callable[..., list[Any]] = eval(source, known)  # noqa: S307 - see above
         return made
 
 
