@@ -15,7 +15,7 @@ from app.graph.ordering import Keyset, encode_cursor
 from app.graph.paging import page_shape
 from app.graph.registry import Through, ToMany
 from app.query.arguments import Arguments
-from app.query.columns import Differently, Write, plain_writer
+from app.query.columns import Differently, Write, plain_writer, read
 from app.query.levels import Run, Written, children_of, reach_of
 from app.query.rows import Rows, records_by
 from app.query.statements import Statement, Writer
@@ -235,12 +235,15 @@ class Pages:
         return Variant(rows, count, page.size, page.backward, page.after is not None, page.before is not None, cursor)
 
     def _with_cursor(self, order: Keyset) -> tuple[Sequence[Any], Callable[[Any], str]]:
-        """The columns to read, with those of the order behind them, and what makes a record's cursor."""
+        """The columns to read, with those of the order that are not among them, and what makes a record's cursor."""
         columns, parts = list(self.rows.columns), list[tuple[int, Write | None]]()
         for number, term in enumerate(order.terms):
             element, write = plain_writer(term.column)
-            parts.append((self.rows.leading + len(columns), write))
-            columns.append(element.label(f"k{number}"))
+            place = self.rows.place_of(term.column) if element.compare(read(term.column)) else None
+            if place is None:
+                place = self.rows.leading + len(columns)
+                columns.append(element.label(f"k{number}"))
+            parts.append((place, write))
         signature = order.signature
 
         def cursor(record: Any) -> str:

@@ -73,6 +73,10 @@ class Rows:
         """Where a record has a column as it is read for an answer."""
         return self.place((table.name, name), read(table.c[name]))
 
+    def place_of(self, column: Column[Any]) -> int | None:
+        """Where a record has one of the table's own columns as it is read for an answer, if it does."""
+        return self._places.get((column.table.name, column.name))
+
     def raw(self, table: Any, name: str) -> int:
         """Where a record has a column as it is stored."""
         return self.place((table.name, name, _STORED), as_stored(table.c[name]))

@@ -1,12 +1,12 @@
-SELECT uuid_send(agent_instances.id) AS c0, agent_instances.name AS c1, agent_instances.state AS c2, uuid_send(agent_instances.id) AS k0
+SELECT uuid_send(agent_instances.id) AS c0, agent_instances.name AS c1, agent_instances.state AS c2
 FROM agent_instances
 WHERE agent_instances.tenant_id = $1::UUID
 ORDER BY agent_instances.id ASC
 LIMIT 21;
 
-SELECT parents.key, child.*
+SELECT parents.key, child.c0, child.c1, child.c2
 FROM (SELECT unnest($1::UUID[]) AS key) AS parents
-JOIN LATERAL (SELECT uuid_send(tasks.id) AS c0, tasks.title AS c1, tasks.status AS c2, uuid_send(tasks.id) AS k0
+JOIN LATERAL (SELECT uuid_send(tasks.id) AS c0, tasks.title AS c1, tasks.status AS c2
 FROM tasks
 JOIN task_assignees ON task_assignees.tenant_id = tasks.tenant_id
 AND task_assignees.task_id = tasks.id
@@ -18,7 +18,7 @@ LIMIT 6) AS child ON true;
 
 SELECT parents.key, child.*
 FROM (SELECT unnest($1::UUID[]) AS key) AS parents
-JOIN LATERAL (SELECT uuid_send(runs.id) AS c0, runs.status AS c1, CAST(runs.cost_usd AS DOUBLE PRECISION) AS c2, uuid_send(runs.version_id) AS c3, uuid_send(runs.id) AS k0
+JOIN LATERAL (SELECT uuid_send(runs.id) AS c0, runs.status AS c1, CAST(runs.cost_usd AS DOUBLE PRECISION) AS c2, uuid_send(runs.version_id) AS c3
 FROM runs
 WHERE runs.tenant_id = $2::UUID
 AND runs.task_id = parents.key

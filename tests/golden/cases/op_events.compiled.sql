@@ -1,4 +1,4 @@
-SELECT uuid_send(op_events.id) AS c0, op_events.seq AS c1, op_events.type AS c2, timestamptz_send(op_events.timestamp) AS c3, uuid_send(j0.id) AS c4, j0.name AS c5, uuid_send(j1.id) AS c6, j1.version_label AS c7, uuid_send(j2.id) AS c8, j2.type AS c9, j2.seq AS c10, uuid_send(op_events.id) AS k0
+SELECT uuid_send(op_events.id) AS c0, op_events.seq AS c1, op_events.type AS c2, timestamptz_send(op_events.timestamp) AS c3, uuid_send(j0.id) AS c4, j0.name AS c5, uuid_send(j1.id) AS c6, j1.version_label AS c7, uuid_send(j2.id) AS c8, j2.type AS c9, j2.seq AS c10
 FROM op_events LEFT OUTER
 JOIN agent_instances AS j0 ON j0.tenant_id = $1::UUID
 AND j0.id = op_events.instance_id LEFT OUTER

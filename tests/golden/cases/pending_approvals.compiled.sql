@@ -1,4 +1,4 @@
-SELECT uuid_send(approval_records.id) AS c0, approval_records.action_summary AS c1, approval_records.risk_level AS c2, uuid_send(j0.id) AS c3, j0.name AS c4, uuid_send(j1.id) AS c5, j1.name AS c6, uuid_send(j2.id) AS c7, j2.version_label AS c8, uuid_send(j3.id) AS c9, j3.name AS c10, uuid_send(j4.id) AS c11, j4.name AS c12, j4.autonomy_tier AS c13, approval_records.target_entity AS c14, uuid_send(approval_records.target_id) AS c15, uuid_send(approval_records.id) AS k0
+SELECT uuid_send(approval_records.id) AS c0, approval_records.action_summary AS c1, approval_records.risk_level AS c2, uuid_send(j0.id) AS c3, j0.name AS c4, uuid_send(j1.id) AS c5, j1.name AS c6, uuid_send(j2.id) AS c7, j2.version_label AS c8, uuid_send(j3.id) AS c9, j3.name AS c10, uuid_send(j4.id) AS c11, j4.name AS c12, j4.autonomy_tier AS c13, approval_records.target_entity AS c14, uuid_send(approval_records.target_id) AS c15
 FROM approval_records LEFT OUTER
 JOIN operators AS j0 ON j0.tenant_id = $1::UUID
 AND j0.id = approval_records.requester_id LEFT OUTER

@@ -1,4 +1,4 @@
-SELECT uuid_send(runs.id) AS c0, runs.status AS c1, CAST(runs.cost_usd AS DOUBLE PRECISION) AS c2, timestamptz_send(runs.started_at) AS c3, uuid_send(j0.id) AS c4, j0.name AS c5, uuid_send(j1.id) AS c6, j1.status AS c7, uuid_send(j2.id) AS c8, j2.name AS c9, j2.email AS c10, j2.id AS c11, uuid_send(j3.id) AS c12, j3.slug AS c13, uuid_send(j4.id) AS c14, j4.name AS c15, uuid_send(j5.id) AS c16, j5.version_label AS c17, j5.genome_hash AS c18, uuid_send(j6.id) AS c19, j6.name AS c20, uuid_send(j7.id) AS c21, j7.title AS c22, uuid_send(runs.id) AS k0
+SELECT uuid_send(runs.id) AS c0, runs.status AS c1, CAST(runs.cost_usd AS DOUBLE PRECISION) AS c2, timestamptz_send(runs.started_at) AS c3, uuid_send(j0.id) AS c4, j0.name AS c5, uuid_send(j1.id) AS c6, j1.status AS c7, uuid_send(j2.id) AS c8, j2.name AS c9, j2.email AS c10, j2.id AS c11, uuid_send(j3.id) AS c12, j3.slug AS c13, uuid_send(j4.id) AS c14, j4.name AS c15, uuid_send(j5.id) AS c16, j5.version_label AS c17, j5.genome_hash AS c18, uuid_send(j6.id) AS c19, j6.name AS c20, uuid_send(j7.id) AS c21, j7.title AS c22
 FROM runs LEFT OUTER
 JOIN agent_instances AS j0 ON j0.tenant_id = $1::UUID
 AND j0.id = runs.instance_id LEFT OUTER
@@ -55,7 +55,7 @@ ORDER BY task_assignees.task_id, task_assignees.position, task_assignees.instanc
 
 SELECT parents.key, child.*
 FROM (SELECT unnest($1::UUID[]) AS key) AS parents
-JOIN LATERAL (SELECT uuid_send(tool_calls.id) AS c0, tool_calls.tool_name AS c1, tool_calls.risk_level AS c2, uuid_send(tool_calls.policy_envelope_id) AS c3, uuid_send(tool_calls.id) AS k0
+JOIN LATERAL (SELECT uuid_send(tool_calls.id) AS c0, tool_calls.tool_name AS c1, tool_calls.risk_level AS c2, uuid_send(tool_calls.policy_envelope_id) AS c3
 FROM tool_calls
 WHERE tool_calls.tenant_id = $2::UUID
 AND tool_calls.run_id = parents.key
