@@ -93,7 +93,7 @@ def schema() -> GraphQLSchema:
     made = extend_schema(build_schema(SDL), parse("extend type Query { other: Int }"))
     loud = made.type_map["Loud"]
     assert isinstance(loud, GraphQLScalarType)
-    loud.parse_literal = _loud  # type: ignore[method-assign,assignment]
+    loud.parse_literal = _loud  # type: ignore[method-assign]
     return made
 
 
