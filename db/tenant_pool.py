@@ -80,12 +80,14 @@ class TenantConnection:
 class _Waiter:
     """Who waits for a connection."""
 
-    __slots__ = ("deadline", "given", "passed", "tenant")
+    __slots__ = ("deadline", "given", "is_late", "passed", "tenant")
 
     def __init__(self, given: asyncio.Future[TenantConnection | None], tenant: int, deadline: float) -> None:
         self.given = given
         self.tenant = tenant
         self.deadline = deadline
+        self.is_late = False
+        """Whether its time was over, and it was given nothing."""
         self.passed = 0
         """How often somebody else was served while this one was the first."""
 
@@ -164,6 +166,9 @@ class TenantPool:
     async def close(self) -> None:
         """Close the connections that nobody holds; the others are closed as they are given back."""
         self._size = 0
+        if self._timer is not None and not self._waiting:
+            self._timer.cancel()
+            self._timer = None
         for one in self._idle:
             self.discard(one)
         self._idle.clear()
@@ -206,15 +211,21 @@ class TenantPool:
         if self._timer is None or deadline < self._looks_at:
             self._look_at(deadline)
         try:
-            return await waiter
+            given = await waiter
         except BaseException:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            if waiter.done() and not waiter.cancelled() and not place.is_late:
                 # It was given to us in the moment in which we went away.
                 given = waiter.result()
                 self._pass_on() if given is None else self.give_back(given)
             with contextlib.suppress(ValueError):
                 self._waiting.remove(place)
             raise
+        if place.is_late:
+            raise PoolExhausted(
+                f"All {self._size} connections of the pool were in use for {self._wait_seconds:g} s. Make the pool "
+                "larger (FLEETGRAPH_POOL_SIZE), or find out what keeps them busy."
+            )
+        return given
 
     def _look_at(self, deadline: float) -> None:
         if self._timer is not None:
@@ -223,23 +234,18 @@ class TenantPool:
         self._timer = asyncio.get_running_loop().call_later(delay, self._look)
 
     def _look(self) -> None:
-        """Tell those whose time is over."""
+        """Tell those whose time is over. They raise of it themselves: an exception in what they wait for would hold
+        their frames, which hold what they wait for, and so the whole request until the collector comes by."""
         self._timer = None
-        now, still = time.monotonic(), []
-        for one in self._waiting:
-            if one.given.done():
-                continue
-            if one.deadline > now:
-                still.append(one.deadline)
-                continue
-            one.given.set_exception(
-                PoolExhausted(
-                    f"All {self._size} connections of the pool were in use for {self._wait_seconds:g} s. Make the pool "
-                    "larger (FLEETGRAPH_POOL_SIZE), or find out what keeps them busy."
-                )
-            )
-        if still:
-            self._look_at(min(still))
+        now = time.monotonic()
+        waiting = [one for one in self._waiting if not one.given.done()]
+        self._waiting = deque(one for one in waiting if one.deadline > now)
+        for one in waiting:
+            if one.deadline <= now:
+                one.is_late = True
+                one.given.set_result(None)
+        if self._waiting:
+            self._look_at(min(one.deadline for one in self._waiting))
 
     async def _connect(self, *, counted: bool = False) -> TenantConnection:
         if not counted:

@@ -178,5 +178,12 @@ def encode(value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError:
-        # orjson stops at 64 bits, and at half a surrogate pair; JSON itself does neither.
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+        # orjson stops at 64 bits, at half a surrogate pair, and at 254 levels; JSON itself does none of it.
+        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_written).encode()
+
+
+def _written(value: Any) -> Any:
+    """What is JSON already."""
+    if not isinstance(value, orjson.Fragment):
+        raise TypeError(f"{type(value).__name__} has no form in JSON")
+    return json.loads(orjson.dumps(value))

@@ -41,13 +41,27 @@ class HttpProtocol(HttpToolsProtocol):
         """As uvicorn's."""
         super().__init__(*arguments, **settings)
         self._hang_up = HangUp()
+        self._working: RequestResponseCycle | None = None
+        """The request that is worked on; `cycle` is the last one that came, which may have to wait for it."""
+
+    def on_message_complete(self) -> None:
+        """A request is there as a whole. Behind a large body nothing more would be read, and so no end be seen; for
+        requests that wait behind it, uvicorn stops reading on purpose."""
+        super().on_message_complete()
+        if not self.pipeline:
+            self.flow.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone, or was sent away."""
         super().connection_lost(exc)
+        working = self._working
+        if working is not None and not working.response_complete:
+            working.disconnected = True
+            working.message_event.set()
         self._hang_up.tell()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._working = cycle
         scope: Any = cycle.scope
         scope["extensions"] = {WHOLE: partial(_send_whole, cycle), GONE: self._hang_up}
         afterwards: Afterwards | None = getattr(self.server_state, "afterwards", None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, TypeAlias
 
-from graphql import FieldNode, GraphQLField, VariableNode, Visitor, visit
+from graphql import FieldNode, GraphQLError, GraphQLField, VariableNode, Visitor, visit
 from graphql.execution.values import VariableValues, get_argument_values
 
 Fill: TypeAlias = Callable[[Mapping[str, Any]], Any]
@@ -22,7 +22,7 @@ class Arguments:
     """The arguments of one field."""
 
     def __init__(self, definition: GraphQLField, node: FieldNode) -> None:
-        """Raises GraphQLError where no value of a variable could make them right."""
+        """Raises GraphQLError for wrong ones without variables."""
         self._definition = definition
         self._node = node
         places = _variables(node)
@@ -55,7 +55,7 @@ def _template(definition: GraphQLField, node: FieldNode, places: list[str]) -> F
     variable in it."""
     try:
         made = get_argument_values(definition, node, VariableValues({}, {name: _Place(name) for name in places}))
-    except Exception:  # of a scalar that looks at what it is given
+    except GraphQLError:  # wrong whatever the variables are, or a scalar that looks at what it is given
         return None
     return _filler(made) if sorted(_found(made)) == sorted(places) else None
 

@@ -34,6 +34,8 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from db.base import EnumText
 
 Write = Callable[[Any], Any]
+_TOO_DEEP: Final = "Recursion limit reached"
+"""What orjson says of a value of more than 254 levels."""
 
 
 class Impossible(Exception):
@@ -42,6 +44,21 @@ class Impossible(Exception):
 
 class Differently(Exception):
     """A request, or what was read for it, is not as it should be: the reference way is to answer it, and to say so."""
+
+
+def dumps(value: Any) -> bytes:
+    """The value's JSON. Raises Differently for what is nested deeper than the library goes."""
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        if is_too_deep(error):
+            raise Differently("JSON that is nested too deeply") from None
+        raise
+
+
+def is_too_deep(error: TypeError) -> bool:
+    """Whether the library refused to write a value for its depth."""
+    return str(error) == _TOO_DEEP
 
 
 def read(column: ColumnElement[Any]) -> ColumnElement[Any]:

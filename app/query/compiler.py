@@ -18,7 +18,7 @@ from app.commands import Done
 from app.graph.context import OperationContext
 from app.graph.documents import Lru, Operation
 from app.graph.execution import Answered
-from app.query.columns import Differently, Impossible
+from app.query.columns import Differently, Impossible, dumps
 from app.query.levels import Run
 from app.query.payload import Payload
 from app.query.plan import Plan
@@ -218,7 +218,7 @@ def _compact(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """The same, as the JSON that it is sent as: less than half of what its objects take. Others run while it waits for
     the end of its snapshot, as many as there are connections, and what they held together decided what a worker needs.
     """
-    return {key: orjson.Fragment(orjson.dumps(value)) for key, value in data.items()}
+    return {key: orjson.Fragment(dumps(value)) for key, value in data.items()}
 
 
 def _payload(planner: Planner) -> Plan | Payload:

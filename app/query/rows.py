@@ -4,9 +4,9 @@ Writing is generated code: an expression over the driver's record `r`, made once
 
     [dumps({"cursor": k(r), "node": {"id": "run_" + r[1].hex(), "state": r[2], "version": c0.get(r[5])}}) for r in rows]
 
-since a function call a field would cost more than the field. Each row of a list becomes text before the next one is
-looked at: what a row is made of is then still in the processor's cache, and the memory it takes is used again for the
-next. Nothing of a client's stands in it but the response keys, which are GraphQL names, quoted.
+since a function call a field would cost more than the field. Each row of a page becomes text before the next one is
+looked at: what a row is made of is then still in the processor's cache, and most of the memory it takes is used again
+for the next. Nothing of a client's stands in it but the response keys, which are GraphQL names, quoted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import orjson
 from sqlalchemy import Column, ColumnElement, FromClause, Table, and_
 
 from app.graph.registry import EntityType
-from app.query.columns import Differently, as_stored, from_row, read
+from app.query.columns import Differently, as_stored, from_row, is_too_deep, read
 from app.query.statements import Writer
 
 if TYPE_CHECKING:
@@ -136,7 +136,16 @@ class Rows:
         source = f"lambda {names}: [{expression}{shared} for r in rows]"
         known = {"__builtins__": {}, "fail": _fail, "dumps": orjson.dumps, **self._given}
         made: Callable[..., list[Any]] = eval(source, known)  # noqa: S307 - see above
-        return made
+
+        def write(*given: Any) -> list[Any]:
+            try:
+                return made(*given)
+            except TypeError as error:
+                if is_too_deep(error):
+                    raise Differently("JSON that is nested too deeply") from None
+                raise
+
+        return write if as_text else made
 
 
 def _fail() -> Any:

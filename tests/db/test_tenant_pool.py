@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator
 from uuid import UUID
 
@@ -138,6 +140,34 @@ async def test_each_waits_as_long_as_it_may(connections: Connections, tenant: Te
     assert (pool.in_use, pool.idle) == (0, 1)
     await asyncio.sleep(0.5)
     assert await tenant_of(pool, tenant.id) == str(tenant.id)
+    await pool.close()
+
+
+async def test_who_waited_in_vain_leaves_nothing_for_the_collector(
+    connections: Connections, tenant: TenantUnderTest
+) -> None:
+    """An exception that came by way of a future would hold every frame of the request, which hold the future."""
+
+    class Request:
+        """What a request holds."""
+
+    async def ask(request: Request) -> None:
+        with pytest.raises(PoolExhausted):
+            await tenant_of(pool, tenant.id)
+
+    pool = TenantPool(connections.read, size=1, wait_seconds=0.05)
+    gc.collect()
+    gc.disable()
+    try:
+        async with pool.connection(tenant.id):
+            request = Request()
+            kept = weakref.ref(request)
+            await asyncio.create_task(ask(request))
+            del request
+            await asyncio.sleep(0)
+            assert kept() is None
+    finally:
+        gc.enable()
     await pool.close()
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import orjson
 import pytest
 
 from app.http import watching
 from app.http.body import ClientGone
-from tests.app.http.conftest import Running
+from app.http.limits import EdgeLimits
+from tests.app.http.conftest import Running, running
+from tests.app.http.fleet import fleet
 from tests.app.live.gateway import until
 
 
-def _post(query: str) -> bytes:
-    body = orjson.dumps({"query": query})
+def _post(query: str, padding: int = 0) -> bytes:
+    body = orjson.dumps({"query": query}) + b" " * padding
     lines = ["POST /graphql HTTP/1.1", "Host: x", "Authorization: Bearer good", "Content-Type: application/json"]
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
@@ -36,13 +39,22 @@ async def test_a_client_that_hangs_up_stops_the_work(live: Running) -> None:
     assert (house.cancelled, house.opened) == (1, 1)
 
 
-async def test_it_is_heard_by_the_request_that_is_worked_on(live: Running) -> None:
-    """And not by the one behind it, whose turn has not come: that one is not begun at all."""
+async def test_it_is_heard_behind_a_large_body() -> None:
+    """Uvicorn reads no further behind 64 KB, and who does not read sees no end."""
+    async with running(fleet(edges=EdgeLimits(max_body_bytes=1_000_000))) as live:
+        await _hang_up_on(live, _post("{ slow(seconds: 8) }", padding=200_000))
+        await until(lambda: live.fleet.house.closed == 1, 5)
+        assert live.fleet.house.cancelled == 1
+
+
+async def test_it_is_heard_by_the_request_that_is_worked_on(live: Running, caplog: pytest.LogCaptureFixture) -> None:
+    """And not by the one behind it, whose turn has not come: that one is not begun at all. Nothing is said of it."""
     await _hang_up_on(live, _post("{ slow }") + _post("{ hello }"))
     house = live.fleet.house
     await until(lambda: house.cancelled == 1)
     await asyncio.sleep(0.05)
     assert (house.opened, house.closed) == (1, 1)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_an_answer_that_is_nearly_ready_is_let_finish(live: Running, monkeypatch: pytest.MonkeyPatch) -> None:
