@@ -148,6 +148,8 @@ async def test_who_waited_in_vain_leaves_nothing_for_the_collector(
 ) -> None:
     """An exception that came by way of a future would hold every frame of the request, which hold the future."""
 
+    pool = TenantPool(connections.read, size=1, wait_seconds=0.05)
+
     class Request:
         """What a request holds."""
 
@@ -155,7 +157,6 @@ async def test_who_waited_in_vain_leaves_nothing_for_the_collector(
         with pytest.raises(PoolExhausted):
             await tenant_of(pool, tenant.id)
 
-    pool = TenantPool(connections.read, size=1, wait_seconds=0.05)
     gc.collect()
     gc.disable()
     try:
