@@ -15,6 +15,7 @@ from db.bell import EVERYWHERE, Bell, Feed, NoBell
 from db.brief import Brief, Company
 from db.callers import watch, written
 from db.connections import Connections
+from db.futures import shared
 from db.group_commit import GroupCommit
 from db.pool import (
     ANSWER_SECONDS,
@@ -34,6 +35,7 @@ from db.writing import Writing
 
 __all__ = ["Caller", "Database", "PoolExhausted", "Reading", "within_tenant"]
 
+_OVER: Final = "The operation is over; its view of the database is closed."
 _PLATFORM_WAIT_SECONDS: Final = 60
 """Its few connections are busy with long work, and nobody's request waits for them."""
 
@@ -80,6 +82,7 @@ class Reading:
         self._connection: AsyncConnection | None = None
         self._failure: Exception | None = None
         self._closed = False
+        self._running: asyncio.Future[Any] | None = None
         self.statements = 0
         """Data statements so far (decision 35)."""
 
@@ -90,17 +93,29 @@ class Reading:
         after the end of the operation. A statement that fails takes the snapshot with it; what is asked after that
         fails because of it (`__cause__`).
         """
-        async with self._lock:
-            connection = await self._opened()
-            try:
-                result = await connection.execute(statement)
-            except (DBAPIError, PendingRollbackError, TimeoutError) as error:
-                if self._failure is not None:
-                    raise error from self._failure
-                if not isinstance(error, PendingRollbackError):
-                    self._failure = error
-                raise
-            return result.all()
+        await self._lock.acquire()
+        # graphql-core cancels what stands beside a field that failed. Half a statement would cost all others the
+        # snapshot, and the pool a connection, so one that has begun lasts as long as the operation.
+        running = self._running = asyncio.ensure_future(self._rows(statement))
+        running.add_done_callback(lambda _done: self._lock.release())
+        try:
+            return await shared(running)
+        except asyncio.CancelledError:
+            if running.cancelled():
+                raise RuntimeError(_OVER) from None
+            raise
+
+    async def _rows(self, statement: Executable) -> Sequence[Row[Any]]:
+        connection = await self._opened()
+        try:
+            result = await connection.execute(statement)
+        except (DBAPIError, PendingRollbackError, TimeoutError) as error:
+            if self._failure is not None:
+                raise error from self._failure
+            if not isinstance(error, PendingRollbackError):
+                self._failure = error
+            raise
+        return result.all()
 
     async def fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
         """The driver's rows of a statement that is text already, in the same snapshot; $1, $2 … are the arguments.
@@ -122,7 +137,7 @@ class Reading:
     async def _opened(self) -> AsyncConnection:
         """The connection with the snapshot, for one statement more. To be called by who has the lock."""
         if self._closed:
-            raise RuntimeError("The operation is over; its view of the database is closed.")
+            raise RuntimeError(_OVER)
         if self._connection is None:
             self._connection = await begin(self._engine, self._caller.tenant_id, read_only=True)
         elif self._connection.invalidated:  # SQLAlchemy might open another one, without tenant and snapshot
@@ -137,12 +152,13 @@ class Reading:
             await self._give_back()
 
     async def close(self) -> None:
-        """Give the connection back, once the statement that runs is done."""
+        """Give the connection back. A statement that still runs is cancelled: nobody would want its rows any more."""
+        self._closed = True
         if self._connection is None and not self._lock.locked():
-            self._closed = True
             return
+        if self._running is not None:
+            self._running.cancel()
         async with self._lock:
-            self._closed = True
             await self._give_back()
 
     async def _give_back(self) -> None:

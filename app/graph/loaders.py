@@ -15,6 +15,7 @@ from aiodataloader import DataLoader
 
 from app.graph.paging import Page, Reader
 from app.graph.registry import EntityType, Through, ToMany
+from db.futures import shared
 from db.session import Reading
 
 Observe: TypeAlias = Callable[[str, int], None]
@@ -56,19 +57,19 @@ class Once:
         """The rows, and one more if there are more."""
         if self._task is None:
             self._task = asyncio.ensure_future(self._fetcher.page(self._page))
-        return asyncio.shield(self._task)  # as with `Loader`
+        return shared(self._task)  # as with `Loader`
 
 
 class Loader(DataLoader[K, V]):
     """A loader whose futures several fields may await.
 
-    Where one field fails, graphql-core cancels those beside it, and with a task also what it waits for: without the
-    shield that would be the future that a field elsewhere waits for as well.
+    Where one field fails, graphql-core cancels those beside it, and with a task also what it waits for, be it that a
+    field elsewhere waits for it as well.
     """
 
     def load(self, key: K) -> "asyncio.Future[V]":
         """The value of a key, once its batch is there."""
-        return asyncio.shield(super().load(key))
+        return shared(super().load(key))
 
 
 class RowLoader(Loader[UUID, Any]):

@@ -31,6 +31,7 @@ from app.live.keys import caller_key, group_key
 from app.live.tails import Changed
 from app.outages import AWAY, is_outage
 from db.bell import Feed
+from db.futures import shared
 from db.models import AgentInstance, Operator, Role, RoleAssignment, Tenant
 from db.session import Database
 
@@ -221,7 +222,7 @@ class Live:
         if opening is None:
             opening = self._opening[tenant_id] = asyncio.create_task(self._follow(tenant_id))
             opening.add_done_callback(lambda _done: self._opening.pop(tenant_id, None))
-        return await asyncio.shield(opening)
+        return await shared(opening)
 
     async def _follow(self, tenant_id: UUID) -> Follower:
         follower = Follower(self._database, tenant_id)

@@ -141,6 +141,35 @@ async def test_a_cancelled_operation_gives_its_connection_back(tenant: TenantUnd
         assert await reading.rows(PROJECTS) == [("Core",)]
 
 
+async def test_who_gives_up_in_the_middle_of_a_statement_leaves_the_snapshot_to_the_others(
+    tenant: TenantUnderTest, narrow: Database
+) -> None:
+    """graphql-core cancels a resolver whose neighbour failed, and goes on with the others."""
+    async with narrow.read(tenant.actor()) as reading:
+        backend = await scalar(reading, "SELECT pg_backend_pid()")
+        gone = asyncio.create_task(reading.rows(text("SELECT pg_sleep(0.25)")))
+        await asyncio.sleep(0.1)
+        gone.cancel()
+        assert await scalar(reading, "SELECT pg_backend_pid()") == backend
+        assert gone.cancelled()
+        assert reading.statements == 3
+
+
+async def test_what_runs_at_the_end_of_an_operation_ends_with_it(tenant: TenantUnderTest, narrow: Database) -> None:
+    """Be it under way or waiting for its turn: nobody is there who would want the rows."""
+    async with narrow.read(tenant.actor()) as reading:
+        await reading.rows(PROJECTS)
+        late = [asyncio.create_task(reading.rows(text("SELECT pg_sleep(60)"))) for _ in range(2)]
+        await asyncio.sleep(0.1)
+    for one in late:
+        with pytest.raises(RuntimeError, match="The operation is over"):
+            await one
+    assert reading.statements == 2
+    row = await narrow.fetch_one("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%'")
+    assert row is not None
+    assert row["count"] == 0
+
+
 async def test_who_goes_away_at_any_moment_leaves_nothing_begun(tenant: TenantUnderTest, narrow: Database) -> None:
     """asyncpg prepares a statement and runs it in two messages, of which only the second one ends a transaction."""
     await narrow.fetch_one("SELECT 1")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import itertools
 import warnings
+from typing import Any
 
+import pytest
 from graphql import GraphQLObjectType
 from graphql.pyutils import is_awaitable
 
+from app.graph import stats
 from app.graph.ids import global_id
 from app.graph.registry import ENTITIES
 from app.schema import schema
@@ -22,15 +28,18 @@ QUERY = """query($id: ID!) {
 }"""
 
 
-async def test_what_several_fields_wait_for_is_not_cancelled_with_one_of_them(demo_fleet: Demo) -> None:
-    """graphql-core cancels what stands beside a failing field; the same rows are awaited elsewhere as well."""
+async def _run(demo_fleet: Demo) -> str:
     async with demo_fleet.database.platform() as connection:
         found = await connection.exec_driver_sql(
             "SELECT id FROM runs WHERE tenant_id = $1 AND task_id IS NOT NULL LIMIT 1",
             (demo_fleet.northwind.tenant_id,),
         )
-        run_id = global_id(ENTITIES["Run"].prefix, found.one().id)
-    answer = await ask(demo_fleet.database, demo_fleet.northwind, QUERY, id=run_id)
+        return global_id(ENTITIES["Run"].prefix, found.one().id)
+
+
+async def test_what_several_fields_wait_for_is_not_cancelled_with_one_of_them(demo_fleet: Demo) -> None:
+    """graphql-core cancels what stands beside a failing field; the same rows are awaited elsewhere as well."""
+    answer = await ask(demo_fleet.database, demo_fleet.northwind, QUERY, id=await _run(demo_fleet))
     assert [error["path"] for error in answer.errors] == [["failing", "version", "template", "changeRecords"]]
     assert answer.data["failing"] is None
     assert answer.data["other"]["task"]["project"]["name"]
@@ -47,4 +56,28 @@ def test_what_is_dropped_before_it_began_leaves_no_word() -> None:
             resolve = kind.fields[name].resolve
             assert resolve is not None
             assert is_awaitable(resolve(None, None))
+    assert not told
+
+
+async def test_what_nobody_waits_for_any_more_fails_without_a_word(
+    demo_fleet: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whatever order they stand: statements of other fields run, or wait for their turn, when one has failed."""
+    monkeypatch.setattr(stats, "MOST_GROUPS", 0)
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    roots = [
+        "failing: taskStats { count }",
+        "counted: runs(first: 2) { totalCount }",
+        "row: run(id: $id) { id task { id } }",
+        "listed: projects(first: 2) { edges { node { id } } pageInfo { endCursor } }",
+    ]
+    run_id = await _run(demo_fleet)
+    for order in itertools.permutations(roots):
+        query = "query($id: ID!) {" + "\n".join(order) + "}"
+        answer = await ask(demo_fleet.database, demo_fleet.northwind, query, id=run_id)
+        assert answer.data is None
+        assert [error["path"] for error in answer.errors] == [["failing"]]
+    await asyncio.sleep(0)
+    gc.collect()
     assert not told
