@@ -33,7 +33,7 @@ def test_a_short_run_keeps_the_figures_of_the_long_one() -> None:
 def test_a_program_that_fails_or_hangs_is_told() -> None:
     assert run([sys.executable, "-c", "pass"]) is None
     assert run([sys.executable, "-c", "raise SystemExit(3)"]) == "ended with 3"
-    assert run([sys.executable, "-c", "import time; time.sleep(60)"], most_seconds=0.5) == "took longer than 0 s"
+    assert run([sys.executable, "-c", "import time; time.sleep(60)"], 0.5, 5) == "took longer than 0 s"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc, which Linux alone has")

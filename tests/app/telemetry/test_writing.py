@@ -202,7 +202,8 @@ async def test_writers_of_many_tenants_leave_connections_for_others(database: Da
             running -= 1
 
     writer._append = counted  # type: ignore[method-assign]
-    await asyncio.gather(*[writer.submit(one.id, await steps(one, None)) for one in tenants * 3])
+    taken = [(one.id, await steps(one, None)) for one in tenants * 3]  # beforehand, so that they meet
+    await asyncio.gather(*[writer.submit(tenant_id, events) for tenant_id, events in taken])
     assert most == 2
     assert [len(await log_of(one)) for one in tenants] == [3] * 5
 
