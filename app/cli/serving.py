@@ -99,7 +99,12 @@ class _Announcing(DrainingServer):
 
     def __init__(self, settings: Settings, announce: Callable[[], None]) -> None:
         application = Application(settings)
-        super().__init__(configured(application, settings), application.drain, settings.shutdown_seconds)
+        super().__init__(
+            configured(application, settings),
+            application.drain,
+            settings.shutdown_seconds,
+            settings.busy_poll_microseconds / 1_000_000,
+        )
         self._announce = announce
         self._huge_pages = settings.huge_pages
 

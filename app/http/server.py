@@ -16,6 +16,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
+from app.http.polling import BusyPoll
 from app.http.request_id import LATER, WHOLE
 from app.http.watching import GONE, HangUp
 from app.log import together
@@ -72,6 +73,9 @@ class HttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
         if afterwards is not None:
             afterwards.begun()
+        polling: BusyPoll | None = getattr(self.server_state, "polling", None)
+        if polling is not None:
+            polling.begun()
 
 
 class Afterwards:
@@ -201,13 +205,16 @@ class DrainingServer(uvicorn.Server):
     would lose what a subscription still had to say.
     """
 
-    def __init__(self, config: uvicorn.Config, drain: Drain, seconds: float = 5.0) -> None:
+    def __init__(
+        self, config: uvicorn.Config, drain: Drain, seconds: float = 5.0, busy_poll_seconds: float = 0.0
+    ) -> None:
         super().__init__(config)
         self._drain = drain
         self._seconds = seconds
         self._afterwards = Afterwards(self.server_state.tasks)
         state: Any = self.server_state  # which is what the protocols are given
         state.afterwards = self._afterwards
+        state.polling = BusyPoll(self.server_state.tasks, busy_poll_seconds)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, drain, then shut down as uvicorn does. A second Ctrl-C cuts the draining short."""
