@@ -91,9 +91,10 @@ class Settings(Struct, frozen=True, kw_only=True, rename=lambda name: PREFIX + n
             le=1_000,
             description="How long a worker that has one request to answer and nothing else to do looks for the "
             "database's answer before it sleeps until it is there; 0 for never. Clients that wait for each answer get "
-            "small ones sooner, for no more CPU; where it does not pay, and on a single processor, it is left alone.",
+            "small ones sooner, for hardly more CPU; where it does not pay, and on a single processor, it is left "
+            "alone.",
         ),
-    ] = 100
+    ] = 250
     shutdown_seconds: Annotated[
         float, Meta(ge=0, le=600, description="How long running requests may go on after the gateway was told to stop.")
     ] = 10
