@@ -2,8 +2,8 @@
 
 Who sleeps until a socket has something to read has to be woken, on a processor that has gone to sleep as well and whose
 caches have gone cold; for a row by its key all this takes about as long as Postgres does. To look, again and again and
-not for long, costs hardly more CPU than that. Whether it pays depends on how far away the database is and what is asked, so
-where the answer was not there in time, the next requests sleep: one, two, four …
+not for long, costs hardly more CPU than that. Whether it pays depends on how far away the database is and what is
+asked, so where the answer was not there in time, the next requests sleep: one, two, four …
 """
 
 from __future__ import annotations
