@@ -21,6 +21,7 @@ from graphql.execution import Executor as CoreExecutor
 from app.graph.documents import Operation, Refused
 from app.graph.errors import ErrorCode, Timeout, present
 from app.graph.execution import Executor, Outcome, Report
+from db.futures import shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ async def _whole(waiting: Sequence[Awaitable[ExecutionResult]]) -> Sequence[Exec
     after it, and they would be dropped without ever having begun."""
     together = asyncio.gather(*waiting)
     try:
-        return await asyncio.shield(together)
+        return await shared(together)
     except asyncio.CancelledError:
         await asyncio.wait([together])
         raise

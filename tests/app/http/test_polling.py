@@ -147,9 +147,9 @@ async def test_on_a_single_processor_or_when_told_so_it_sleeps(
 
 
 def test_the_server_is_told_for_how_long(looks: Looks, tmp_path: Path) -> None:
-    settings = Settings(database_url="postgresql://h/d", data_dir=tmp_path, busy_poll_microseconds=250)
+    settings = Settings(database_url="postgresql://h/d", data_dir=tmp_path, busy_poll_microseconds=400)
     server = _Announcing(settings, lambda: None)
-    assert server.server_state.polling._seconds == 0.00025  # type: ignore[attr-defined]
+    assert server.server_state.polling._seconds == 0.0004  # type: ignore[attr-defined]
 
 
 async def test_a_request_over_http_is_looked_for(
